@@ -1,0 +1,277 @@
+"""The entry point: signals, exit status, the last line.
+
+Rules of this room (DESIGN.md, 13 to 17):
+
+- Only this room touches the signal dispositions of the process, and it puts them back.
+- A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
+  kernel's default back, posts one callback to the loop and releases one lock; it never waits.
+- What ends the process does so by the signal itself, after the exit handlers and a flush, and not
+  through the interpreter's finalization, which would join threads that are stuck.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
+
+import anyio
+
+from ._calls import announced, check_async, coroutine_of, report, running
+from ._errors import Interrupted, OutOfRangeError
+from ._threads import loop_poster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from types import FrameType, TracebackType
+    from typing import TypeVarTuple
+
+    ArgsT = TypeVarTuple("ArgsT")
+    Handler = Callable[[int, FrameType | None], Any] | int | None
+
+T = TypeVar("T")
+
+
+def run(
+    main: Callable[[*ArgsT], Coroutine[Any, Any, T]],
+    *args: *ArgsT,
+    backend: str = "asyncio",
+    backend_options: Mapping[str, Any] | None = None,
+    exit_timeout: float | None = None,
+) -> T:
+    """Run an async program, and end it well on Ctrl-C.
+
+    It is `anyio.run` with these additions. The first SIGINT or SIGTERM (or Ctrl-Break, on
+    Windows) cancels main at once; when it has unwound, `Interrupted` is raised here. Left
+    uncaught, that prints one line and a line for each call left running, runs the ``atexit``
+    handlers, flushes the standard streams, and ends the process by that same signal. A second
+    signal ends the process at once.
+
+    Signals that are ignored (``nohup``) or that the program handles itself are left alone; so are
+    all signals where `run` is not called in the main thread.
+
+    Args:
+        main: An async function.
+        *args: Its positional arguments.
+        backend: ``"asyncio"`` or ``"trio"``.
+        backend_options: As for `anyio.run`; ``{"use_uvloop": True}``, say.
+        exit_timeout: If the process is still there so many seconds (above 0) after the first
+            signal, even if it has caught `Interrupted`, every thread's stack is printed and the
+            process ends by the signal. None waits without limit.
+
+    Returns:
+        What main returns.
+
+    Raises:
+        Interrupted: After a signal (a `KeyboardInterrupt`).
+        WrongFunctionError: ``main`` is not an async function (a `TypeError`).
+        OutOfRangeError: ``exit_timeout`` is not above 0 (a `ValueError`).
+    """
+    if exit_timeout is not None and not exit_timeout > 0:
+        raise OutOfRangeError("exit_timeout", "> 0 seconds or None", exit_timeout)
+    check_async("run()", main)
+    signals = _Signals(exit_timeout)
+    options = None if backend_options is None else dict(backend_options)
+    try:
+        with signals:
+            result = anyio.run(
+                signals.supervise, main, args, backend=backend, backend_options=options
+            )
+    except BaseException as exc:
+        if signals.first is None:
+            raise
+        raise _interrupted(signals.first) from exc  # noqa: ASYNC104 - the loop has ended
+    if signals.first is not None:
+        raise _interrupted(signals.first)
+    return result
+
+
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
+
+
+def _is_default(signum: int) -> bool:
+    python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+    return signal.getsignal(signum) == python_default
+
+
+@final
+class _Signals:
+    """The signals of one `run`: a context manager that takes them over and gives them back."""
+
+    def __init__(self, exit_timeout: float | None) -> None:
+        self.first: int | None = None
+        self._exit_timeout = exit_timeout
+        self._watchdog: _Watchdog | None = None
+        self._previous: dict[int, Handler] = {}
+        self._cancel: Callable[[], None] | None = None
+        self._closing = False
+        self._pid = os.getpid()
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if self._exit_timeout is not None:
+            self._watchdog = _Watchdog(self._exit_timeout)
+        for signum in _SIGNALS:
+            if _is_default(signum):
+                self._previous[signum] = signal.getsignal(signum)
+                signal.signal(signum, self._on_signal)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._closing = True
+        current = self._on_signal if self.first is None else signal.SIG_DFL
+        for signum, previous in self._previous.items():
+            if signal.getsignal(signum) == current:
+                signal.signal(signum, previous)
+        if self._watchdog is not None and self.first is None:
+            self._watchdog.dismiss()
+
+    async def supervise(
+        self, main: Callable[[*ArgsT], Coroutine[Any, Any, T]], args: tuple[*ArgsT]
+    ) -> T:
+        """Run main in a scope that the first signal cancels."""
+        announced.set(lambda: self.first is not None)
+        with anyio.CancelScope() as scope:
+            self._cancel = partial(loop_poster(), scope.cancel)
+            if self.first is not None:  # it came while the loop was being set up
+                scope.cancel()
+            try:
+                return await coroutine_of("run()", main, args)
+            finally:
+                self._cancel = None
+        return cast("T", None)  # `run` raises Interrupted
+
+    def _on_signal(self, signum: int, _: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a forked child has this handler, but not this loop
+            signal.signal(signum, self._previous[signum])
+            signal.raise_signal(signum)
+            return
+        if self.first is None:
+            self.first = signum
+            if self._watchdog is not None:
+                self._watchdog.arm(signum)
+        if self._closing:
+            return
+        for each in self._previous:
+            signal.signal(each, signal.SIG_DFL)
+        if (cancel := self._cancel) is not None:
+            cancel()
+
+
+@final
+class _Watchdog:
+    """The thread behind ``exit_timeout``. It starts with `run`: a handler cannot start threads."""
+
+    def __init__(self, seconds: float) -> None:
+        import faulthandler  # noqa: PLC0415 - rarely needed, and not to be imported when stuck
+
+        self._dump = faulthandler.dump_traceback
+        self._seconds = seconds
+        self._signum: int | None = None
+        self._go = threading.Lock()
+        self._go.acquire()
+        threading.Thread(target=self._watch, name="asyncrun exit_timeout", daemon=True).start()
+
+    def arm(self, signum: int) -> None:
+        self._signum = signum
+        self._go.release()
+
+    def dismiss(self) -> None:
+        self._go.release()
+
+    def _watch(self) -> None:
+        self._go.acquire()
+        if (signum := self._signum) is None:
+            return
+        self._go.acquire(timeout=min(self._seconds, threading.TIMEOUT_MAX))
+        if _is_interactive():
+            return
+        name = signal.Signals(signum).name
+        _print([f"still here {self._seconds:g} s after {name}; the stacks of all threads:"])
+        with suppress(Exception):
+            self._dump()
+        _die(signum)
+
+
+@final
+class _ExceptHook:
+    """A `sys.excepthook` that knows `Interrupted`, and leaves the rest to the one before it."""
+
+    def __init__(self, previous: Callable[..., object]) -> None:
+        self._previous = previous
+
+    def __call__(
+        self,
+        exc_type: type[BaseException],
+        exc: BaseException,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(exc, Interrupted):
+            self._previous(exc_type, exc, traceback)
+        elif _is_interactive():
+            _print(_last_words(exc))
+        else:
+            _end(exc)
+
+
+def _interrupted(signum: int) -> Interrupted:
+    if not isinstance(sys.excepthook, _ExceptHook):
+        sys.excepthook = _ExceptHook(sys.excepthook)
+    return Interrupted(signum)
+
+
+def _end(interrupted: Interrupted) -> None:
+    for signum in _SIGNALS:
+        if _is_default(signum):  # the next one is to end even an exit handler that hangs
+            signal.signal(signum, signal.SIG_DFL)
+    _print(_last_words(interrupted))
+    with suppress(BaseException):
+        atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    _die(interrupted.signum)
+
+
+def _last_words(interrupted: Interrupted) -> list[str]:
+    cause = interrupted.__cause__
+    failed = "" if cause is None else f"; as it ended, {type(cause).__name__}: {cause}"
+    return [f"{interrupted}{failed}", *report(running)]
+
+
+def _print(lines: list[str]) -> None:
+    with suppress(Exception):  # there may be no standard error, or a closed one, or a full disk
+        sys.stderr.write("".join(f"asyncrun: {line}\n" for line in lines))
+        sys.stderr.flush()
+
+
+def _is_interactive() -> bool:
+    return hasattr(sys, "ps1") or bool(sys.flags.inspect)
+
+
+def _die(signum: int) -> None:
+    """End the process by a signal, from any thread."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signum, signal.SIG_DFL)
+    else:
+        with suppress(Exception):
+            import ctypes  # noqa: PLC0415 - rarely needed
+
+            # What `signal.signal` calls; that refuses to in any thread but the main one.
+            ctypes.pythonapi.PyOS_setsig(signum, None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+    signal.raise_signal(signum)
+    os._exit(128 + signum)  # the kernel ignores it for PID 1

@@ -1,0 +1,88 @@
+"""Every exception that asyncrun raises.
+
+Rules of this room: each class takes data, builds its own message and keeps the data as
+attributes; each subclasses what a caller would guess. Nothing here imports AnyIO.
+"""
+
+from __future__ import annotations
+
+import signal
+
+
+class Stopped(BaseException):
+    """Raised at a safe point of a blocking call that was asked to stop.
+
+    It derives from `BaseException`, as `asyncio.CancelledError` and `trio.Cancelled` do, so
+    that an ``except Exception`` around a retry loop cannot swallow it.
+
+    Attributes:
+        reason: What was given to the `StopSource.stop` that came first, or None.
+    """
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(*([] if reason is None else [reason]))
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return "asked to stop" if self.reason is None else f"asked to stop: {self.reason}"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised by `run` after a signal, when main has unwound.
+
+    Left uncaught, it ends the process by that same signal, without a traceback. Caught, it is
+    the program's own affair. An error that main raised while it unwound is its ``__cause__``.
+
+    Attributes:
+        signum: The signal that came first.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum: signal.Signals = signal.Signals(signum)
+
+    def __str__(self) -> str:
+        return f"interrupted by {self.signum.name}"
+
+
+class OutOfRangeError(ValueError):
+    """An option has a value that it cannot have."""
+
+    def __init__(self, option: str, wanted: str, got: object) -> None:
+        super().__init__(f"{option} must be {wanted}, was {got!r}")
+        self.option = option
+        self.wanted = wanted
+        self.got = got
+
+
+class WrongFunctionError(TypeError):
+    """Something was given that is not the kind of function that is wanted there."""
+
+    def __init__(self, caller: str, wanted: str, got: object, cure: str = "") -> None:
+        text = f"{caller} wants {wanted}, got {got!r}"
+        super().__init__(f"{text}; {cure}" if cure else text)
+        self.caller = caller
+        self.wanted = wanted
+        self.got = got
+        self.cure = cure
+
+
+class NoSuchWorkerError(ValueError):
+    """``worker=`` names a kind of worker that this version does not have."""
+
+    def __init__(self, worker: object, known: tuple[str, ...]) -> None:
+        wanted = " or ".join(repr(kind) for kind in known)
+        planned = ": worker processes are not built yet" if worker == "process" else ""
+        super().__init__(f"worker must be {wanted}, was {worker!r}{planned}")
+        self.worker = worker
+        self.known = known
+
+
+class WrongStateError(RuntimeError):
+    """Something was used too early, too late or twice."""
+
+    def __init__(self, what: object, state: str, cure: str) -> None:
+        super().__init__(f"{what} {state}; {cure}")
+        self.what = what
+        self.state = state
+        self.cure = cure

@@ -1,0 +1,303 @@
+"""The stop flag: who may set it, who may look, and how those who wait are woken.
+
+Rules of this room (DESIGN.md, 1 to 4):
+
+- Nothing here imports AnyIO, and nothing here runs a thread or polls.
+- No lock is ever waited for while a flag is being set, for `StopSource.stop` may run in a signal
+  handler that has interrupted any line of this file, in this very thread. State changes are
+  therefore single operations that CPython makes atomic (``dict.setdefault``, setting and
+  deleting a key, ``list(dict)``, storing an attribute, ``Lock.acquire(blocking=False)``).
+- Whoever registers something does it in the order *insert, then look at the flag*; whoever stops
+  does it in the order *set the flag, then look at what is inserted*. One of the two sees the
+  other, so that nothing is missed; what both may see is made to happen once.
+- Stopping twice is harmless and repeats every wake-up, so that a stop that was itself cut short
+  (a KeyboardInterrupt in its middle) can be completed by the next.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, final
+
+from ._errors import OutOfRangeError, Stopped, WrongFunctionError, WrongStateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+
+@final
+class StopToken:
+    """The reading end of a stop flag; get one from `stop_token` or `StopSource.token`.
+
+    For readers it quacks like `threading.Event`: whatever takes an event to wait on or to look at
+    (`tenacity.sleep_using_event`, say) takes a token.
+
+    All methods may be called from any thread.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_children",
+        "_hooks",
+        "_looked",
+        "_reasons",
+        "_set",
+        "_waiters",
+    )
+
+    def __init__(self) -> None:
+        self._set = False
+        self._looked = False
+        self._reasons: dict[None, str | None] = {}
+        self._waiters: dict[threading.Lock, None] = {}
+        self._children: dict[weakref.ref[StopToken], None] = {}
+        self._hooks: dict[_Hook, None] = {}
+
+    def is_set(self) -> bool:
+        """Tell whether this token was asked to stop."""
+        self._looked = True
+        return self._set
+
+    @property
+    def reason(self) -> str | None:
+        """What the first `StopSource.stop` gave as its reason; None as long as it is not set."""
+        return self._reasons.get(None)
+
+    def check(self) -> None:
+        """Be a safe point: do nothing, or raise.
+
+        Raises:
+            Stopped: The token is set.
+        """
+        self._looked = True
+        if self._set:
+            raise Stopped(self.reason)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the token is set, or for at most ``timeout`` seconds.
+
+        Args:
+            timeout: Seconds; None waits without limit, and zero or less does not wait.
+
+        Returns:
+            Whether the token is set.
+        """
+        self._looked = True
+        seconds = -1.0 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters[waiter] = None
+        try:
+            if not self._set:
+                waiter.acquire(timeout=seconds)
+            return self._set
+        finally:
+            del self._waiters[waiter]
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep as `time.sleep` does, but wake up and raise at once when the token is set.
+
+        Args:
+            seconds: How long, at least 0; `math.inf` sleeps until the token is set.
+
+        Raises:
+            OutOfRangeError: ``seconds`` is negative or not a number (a `ValueError`).
+            Stopped: The token is set.
+        """
+        if not seconds >= 0:
+            raise OutOfRangeError("seconds", ">= 0", seconds)
+        if self.wait(seconds):
+            raise Stopped(self.reason)
+
+    def on_stop(
+        self, callback: Callable[..., object], *args: object
+    ) -> AbstractContextManager[None]:
+        """Call something when the token is set: the way to wake code that cannot look.
+
+        Use it around the blocking operation, with what interrupts that operation from outside::
+
+            with stop_token().on_stop(connection.interrupt):
+                connection.execute(query)
+
+        The callback runs once, in the thread that stops (mostly the event loop's), or at once if
+        the token is set already; so it must be quick and must not block. Its exception is logged
+        and stops no other callback. On leaving the block the callback is forgotten; if it is just
+        running in another thread, leaving waits for it to return, so that what it uses (a
+        connection, a process id) can be disposed of safely after the block.
+
+        Args:
+            callback: What to call.
+            *args: Its positional arguments.
+
+        Returns:
+            A context manager, to be entered once.
+
+        Raises:
+            WrongFunctionError: ``callback`` is not callable (a `TypeError`).
+        """
+        if not callable(callback):
+            raise WrongFunctionError("on_stop()", "something callable", callback)
+        return _Hook(self, callback, args)
+
+    def __repr__(self) -> str:
+        state = "not set" if not self._set else "set" if (r := self.reason) is None else f"set: {r}"
+        return f"<StopToken {state}>"
+
+    def _stop(self, reason: str | None) -> None:
+        self._reasons.setdefault(None, reason)
+        self._set = True
+        for waiter in list(self._waiters):
+            with suppress(RuntimeError):  # an earlier stop released it; its thread is about to run
+                waiter.release()
+        for link in list(self._children):
+            if (child := link()) is not None:
+                child._stop(self.reason)
+        for hook in reversed(list(self._hooks)):
+            hook.call_once()
+
+    def _link(self, child: StopToken) -> None:
+        # Weak, so that the links of short-lived calls do not pile up in a long-lived parent:
+        # nobody can see the flag of a child that nobody holds.
+        link = weakref.ref(child, partial(_forget, self._children))
+        self._children[link] = None
+        if self._set:
+            child._stop(self.reason)
+
+    def _heeds(self) -> bool:
+        """Tell whether a stop is likely to be noticed: the flag was looked at, or a hook is set."""
+        return self._looked or bool(self._hooks)
+
+
+def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopToken]) -> None:
+    links.pop(link, None)
+
+
+@final
+class _Hook:
+    """One registration of `StopToken.on_stop`.
+
+    ``_claim`` is taken once, never given back, by whoever decides the callback's fate: a stop
+    (it runs) or the end of the block (it does not). ``_finished`` is held until it has run.
+    """
+
+    __slots__ = ("_args", "_callback", "_caller", "_claim", "_entered", "_finished", "_token")
+
+    def __init__(
+        self, token: StopToken, callback: Callable[..., object], args: tuple[object, ...]
+    ) -> None:
+        self._token = token
+        self._callback = callback
+        self._args = args
+        self._claim = threading.Lock()
+        self._finished = threading.Lock()
+        self._finished.acquire()
+        self._caller: int | None = None
+        self._entered = False
+
+    def __enter__(self) -> None:
+        if self._entered:
+            raise WrongStateError("this on_stop() block", "was entered before", "make a new one")
+        self._entered = True
+        self._token._hooks[self] = None
+        if self._token._set:
+            self.call_once()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._token._hooks[self]
+        claimed = not self._claim.acquire(blocking=False)
+        if claimed and self._caller != threading.get_ident():
+            self._finished.acquire()
+
+    def call_once(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
+        self._caller = threading.get_ident()
+        try:
+            self._callback(*self._args)
+        except (Exception, Stopped):
+            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+            logging.getLogger("asyncrun").exception(
+                "the on_stop callback %r failed", self._callback
+            )
+        finally:
+            self._finished.release()
+
+
+@final
+class StopSource:
+    """The writing end of a stop flag: whoever holds it may ask the holders of its token to stop.
+
+    Args:
+        *links: Tokens to follow: as soon as one of them is set, so is this source's, with that
+            one's reason. A link ends by itself when nobody holds this source or its token.
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, *links: StopToken) -> None:
+        self._token = StopToken()
+        for parent in links:
+            parent._link(self._token)
+
+    @property
+    def token(self) -> StopToken:
+        """The flag's reading end."""
+        return self._token
+
+    def stop(self, reason: str | None = None) -> None:
+        """Set the token, wake all that wait on it and run its `StopToken.on_stop` callbacks.
+
+        Only the first call sets the reason; further ones are harmless. It may be called from any
+        thread and from a signal handler.
+
+        Args:
+            reason: Why, in a few words, for the message of `Stopped`.
+        """
+        self._token._stop(reason)
+
+    def __repr__(self) -> str:
+        return f"<StopSource of {self._token!r}>"
+
+
+NEVER: Final = StopToken()
+"""The token of code that is not inside a call; nobody holds a source for it."""
+
+current: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", default=NEVER)
+
+
+def safe_point() -> None:
+    """Be a place where a blocking call may end: do nothing, or raise.
+
+    Call it in blocking code as often as that code can stop cleanly: between chunks, records,
+    retries. It costs about as much as a dictionary look-up. Outside a call it does nothing, so a
+    function with safe points stays a plain function.
+
+    Raises:
+        Stopped: This call was asked to stop.
+    """
+    token = current.get()
+    token._looked = True
+    if token._set:
+        raise Stopped(token.reason)
+
+
+def stop_token() -> StopToken:
+    """Return the token of the blocking call that this code runs in.
+
+    Outside a call it is a token that is never set. The call is found through a context variable:
+    a thread that the call starts itself has no token unless it is run in a copy of the context
+    (`contextvars.copy_context`), or is handed the token.
+    """
+    return current.get()

@@ -1,0 +1,209 @@
+"""One blocking call in a thread, and the way back from any thread to the event loop.
+
+Rules of this room (DESIGN.md, 5 to 8 and 11):
+
+- Calls go through `anyio.to_thread.run_sync` with ``abandon_on_cancel=True``; so context
+  variables, `anyio.from_thread` and `anyio.from_thread.check_cancelled` work in them.
+- A slot is given back when the thread has really ended. AnyIO gives it back on cancellation under
+  asyncio and at the end under Trio; so the slot is taken here, and AnyIO gets a limiter without a
+  limit.
+- No thread that runs a call holds up the exit of the process. Under Trio threads are daemons;
+  under asyncio AnyIO's are not, and this is the one room that touches a private name of AnyIO to
+  change it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from ._calls import Call, check_blocking, invoke
+from ._stop import current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVarTuple
+
+    ArgsT = TypeVarTuple("ArgsT")
+
+T = TypeVar("T")
+
+
+async def run_sync(
+    func: Callable[[*ArgsT], T],
+    *args: *ArgsT,
+    limiter: anyio.CapacityLimiter | None = None,
+) -> T:
+    """Run one blocking call in a thread, without a runner, and return its result.
+
+    ``await run_sync(f, x)`` does what ``await anyio.to_thread.run_sync(f, x,
+    abandon_on_cancel=True)`` does, and also asks the call to stop when its caller is cancelled,
+    never holds up the exit of the process, and holds its slot until the thread has really ended.
+    Under asyncio it takes the place of ``await asyncio.to_thread(f, x)``. For keyword arguments
+    use `functools.partial`.
+
+    On cancel: the await ends at once; the thread runs on, and its `stop_token` is set. A result
+    that it still returns is dropped; an exception other than `Stopped` is logged.
+
+    Args:
+        func: A plain function.
+        *args: Its positional arguments.
+        limiter: Where to take a slot; by default AnyIO's
+            `~anyio.to_thread.current_default_thread_limiter`, of 40.
+
+    Returns:
+        What ``func`` returns.
+
+    Raises:
+        WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
+    """
+    check_blocking("run_sync()", func)
+    slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter
+    return await ThreadWorker(slots).run(Call(func, args))
+
+
+@final
+class ThreadWorker:
+    """Runs calls in threads, at most as many at once as ``slots`` allows."""
+
+    __slots__ = ("_ended", "_post", "_slots", "_unlimited")
+
+    def __init__(
+        self, slots: anyio.CapacityLimiter, *, ended: Callable[[], None] = lambda: None
+    ) -> None:
+        self._slots = slots
+        self._ended = ended
+        self._post = loop_poster()
+        self._unlimited = _unlimited()
+
+    async def run(self, call: Call[T]) -> T:
+        """Run a call in a thread; see `Worker.run`."""
+        _make_threads_daemons()
+        try:
+            self._slots.acquire_on_behalf_of_nowait(call)
+        except anyio.WouldBlock:
+            await self._slots.acquire_on_behalf_of(call)
+        error = None
+        try:
+            return await self._offload(call)
+        except BaseException as exc:
+            error = exc
+            raise
+        finally:
+            if call.leave(error):
+                self._slots.release_on_behalf_of(call)
+            del error
+
+    async def _offload(self, call: Call[T]) -> T:
+        while True:
+            try:
+                return await anyio.to_thread.run_sync(
+                    self._work, call, abandon_on_cancel=True, limiter=self._unlimited
+                )
+            except _NotDaemonError as refusal:
+                _retire(refusal.thread)
+
+    def _work(self, call: Call[T]) -> T:
+        # A daemon's frames are never cleaned up, so what they hold is never closed. Were stdin
+        # closed at exit while its lock is held by a call that reads it, CPython would abort.
+        _pinned = sys.stdin
+        if not (thread := threading.current_thread()).daemon and _patched:
+            raise _NotDaemonError(thread)
+        if not call.begin():
+            return cast("T", None)  # nobody is waiting any more
+        current.set(call.source.token)
+        try:
+            result = invoke(call)
+        except BaseException as exc:
+            if call.end(exc):
+                self._post(self._finish, call)
+                return cast("T", None)  # noqa: ASYNC104 - in a thread nothing is cancelled
+            raise
+        if call.end():
+            self._post(self._finish, call)
+        return result
+
+    def _finish(self, call: Call[Any]) -> None:
+        self._slots.release_on_behalf_of(call)
+        self._ended()
+
+
+def loop_poster() -> Callable[..., None]:
+    """Return a function that calls another one in this event loop, soon.
+
+    It may be called from any thread and from a signal handler. If the loop has finished by then
+    nothing happens.
+    """
+    token = anyio.lowlevel.current_token()
+    post_soon = token.backend_class.run_sync_soon
+
+    def post(func: Callable[..., object], *args: object) -> None:
+        with suppress(anyio.RunFinishedError):
+            post_soon(func, args, token.native_token)
+
+    return post
+
+
+_unlimited_of_this_loop: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
+    "asyncrun_unlimited"
+)
+
+
+def _unlimited() -> anyio.CapacityLimiter:
+    try:
+        return _unlimited_of_this_loop.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(math.inf)
+        _unlimited_of_this_loop.set(limiter)
+        return limiter
+
+
+#
+# AnyIO's private name. `anyio._backends._asyncio.WorkerThread` is a `threading.Thread` that is not
+# a daemon, so `threading._shutdown` joins it at exit, for as long as its call is stuck. A daemon
+# in its place changes only what becomes of threads that were abandoned.
+#
+
+_MODULE: Final = "anyio._backends._asyncio"
+_patched = False
+
+
+class _NotDaemonError(Exception):
+    """This thread was started before the patch: a call must not run in it."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__(f"{thread.name} is not a daemon")
+        self.thread = thread
+
+
+def _make_threads_daemons() -> None:
+    global _patched  # noqa: PLW0603 - it tells what was done to another module's global
+    if _patched or (backend := sys.modules.get(_MODULE)) is None:
+        return
+    original: type[threading.Thread] | None = getattr(backend, "WorkerThread", None)
+    if original is None:
+        message = f"{_MODULE} has no WorkerThread: a stuck call will hold up the exit"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return
+
+    class WorkerThread(original):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.daemon = True
+
+    backend.WorkerThread = WorkerThread  # type: ignore[attr-defined]
+    _patched = True
+
+
+def _retire(thread: Any) -> None:
+    # What AnyIO does with a thread that was idle for too long.
+    thread.root_task.remove_done_callback(thread.stop)
+    thread.stop()
