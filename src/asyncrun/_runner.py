@@ -227,8 +227,8 @@ class Runner:
         """
         self._check_entered()
         check_async("Runner.start_soon()", async_func)
-        coroutine = coroutine_of("Runner.start_soon()", async_func, args)
-        return self._spawn(coroutine, function_name(async_func) if name is None else name)
+        task: Coroutine[Any, Any, T] = coroutine_of("Runner.start_soon()", async_func, args)
+        return self._spawn(task, function_name(async_func) if name is None else name)
 
     def stop(self, reason: str | None = None) -> None:
         """Stop everything: cancel every task, and ask every call to stop.

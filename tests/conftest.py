@@ -1,0 +1,116 @@
+"""What all tests share: the backends, the check that nothing is left, and child processes."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrun._calls import running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "asyncio": ("asyncio", {}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+    "trio": ("trio", {}),
+}
+PATIENCE = 30.0
+"""Seconds after which a test gives up; it only tells a hang from a slow machine."""
+
+
+@pytest.fixture(params=list(BACKENDS.values()), ids=list(BACKENDS))
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    backend: tuple[str, dict[str, Any]] = request.param
+    return backend
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a backend, for tests that run it in a child process."""
+    name: str = request.param
+    return name
+
+
+def _descriptors() -> set[str]:
+    return {fd.name for fd in Path("/proc/self/fd").iterdir() if fd.exists()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = _descriptors()
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while running and time.monotonic() < deadline:
+        os.sched_yield()
+    assert not running, "a call is still running"
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    if _descriptors() - before:
+        gc.collect()
+    assert not _descriptors() - before, "a descriptor is still open"
+
+
+class Child:
+    """A Python program in a process and a session of its own."""
+
+    def __init__(self, *command: str, **options: Any) -> None:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+        options = {
+            "stdin": subprocess.PIPE,
+            "env": environment,
+            "start_new_session": True,
+        } | options
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        )
+
+    def expect(self, line: str = "ready") -> None:
+        """Wait until the child prints this line."""
+        assert self.process.stdout is not None
+        got = self.process.stdout.readline()
+        if got != line + "\n":
+            _, errors = self.process.communicate(timeout=PATIENCE)
+            pytest.fail(f"wanted the line {line!r}, got {got!r}; standard error:\n{errors}")
+
+    def send(self, signum: int) -> None:
+        self.process.send_signal(signum)
+
+    def finish(self) -> tuple[int, str, str]:
+        """Wait for the end; give the status, and the rest of standard output and error."""
+        output, errors = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, output, errors
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+@pytest.fixture
+def start(nothing_is_left: None) -> Iterator[Callable[..., Child]]:
+    """Start a child: ``start(script_or_command, *args, **Popen_options)``."""
+    children: list[Child] = []
+
+    def start(script: str | Path, *args: str, **options: Any) -> Child:
+        command = (str(script),) if isinstance(script, Path) else ("-c", script)
+        child = Child(sys.executable, *command, *args, **options)
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.close()
