@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from asyncrun._calls import running
@@ -39,6 +40,13 @@ def backend(request: pytest.FixtureRequest) -> str:
     """The name of a backend, for tests that run it in a child process."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> None:
+    """Open what libuv opens once per process."""
+    for name, options in BACKENDS.values():
+        anyio.run(anyio.sleep, 0, backend=name, backend_options=options)
 
 
 def _descriptors() -> set[str]:
@@ -77,7 +85,13 @@ class Child:
     def expect(self, line: str = "ready") -> None:
         """Wait until the child prints this line."""
         assert self.process.stdout is not None
-        got = self.process.stdout.readline()
+        got = ""
+        while not got.endswith(
+            "\n"
+        ):  # byte by byte: communicate() does not see what was read ahead
+            if not (byte := os.read(self.process.stdout.fileno(), 1)):
+                break
+            got += byte.decode("latin-1")
         if got != line + "\n":
             _, errors = self.process.communicate(timeout=PATIENCE)
             pytest.fail(f"wanted the line {line!r}, got {got!r}; standard error:\n{errors}")
@@ -87,7 +101,11 @@ class Child:
 
     def finish(self) -> tuple[int, str, str]:
         """Wait for the end; give the status, and the rest of standard output and error."""
-        output, errors = self.process.communicate(timeout=PATIENCE)
+        stdin, self.process.stdin = self.process.stdin, None  # communicate() would close it
+        try:
+            output, errors = self.process.communicate(timeout=PATIENCE)
+        finally:
+            self.process.stdin = stdin
         return self.process.returncode, output, errors
 
     def close(self) -> None:

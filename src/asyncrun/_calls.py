@@ -118,12 +118,14 @@ class Call(Generic[T]):
 
     def end(self, error: BaseException | None = None) -> bool:
         """Note that the worker is done; tell whether the waiter has left before."""
-        del running[self]
-        self.error = error
-        if self._over.acquire(blocking=False):
-            return False
-        self._log_late()
-        return True
+        try:
+            self.error = error
+            if self._over.acquire(blocking=False):
+                return False
+            self._log_late()
+            return True
+        finally:
+            del running[self]
 
     def leave(self, error: BaseException | None = None) -> bool:
         """Note that the waiter is done, with ``error`` if there was one.

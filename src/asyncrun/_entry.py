@@ -182,7 +182,9 @@ class _Watchdog:
         self._signum: int | None = None
         self._go = threading.Lock()
         self._go.acquire()
-        threading.Thread(target=self._watch, name="asyncrun exit_timeout", daemon=True).start()
+        name = "asyncrun exit_timeout"
+        self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
+        self._thread.start()
 
     def arm(self, signum: int) -> None:
         self._signum = signum
@@ -190,6 +192,7 @@ class _Watchdog:
 
     def dismiss(self) -> None:
         self._go.release()
+        self._thread.join()
 
     def _watch(self) -> None:
         self._go.acquire()

@@ -1,0 +1,90 @@
+"""What a test needs to hold a blocking call at a known point."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import pytest
+
+import asyncrun
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+PATIENCE = 30.0
+
+
+class Gate:
+    """A blocking call in the hands of a test: it says that it is in, and stays until let out."""
+
+    def __init__(self) -> None:
+        self.inside = anyio.Event()
+        self.opened = threading.Event()
+        self.left = threading.Event()
+        self.token = asyncrun.StopSource().token
+
+    def stuck(self) -> str:
+        """Block without ever looking at the flag."""
+        self.enter()
+        assert self.opened.wait(PATIENCE)
+        self.left.set()
+        return "late"
+
+    def heeding(self) -> None:
+        """Block at a safe point."""
+        asyncrun.safe_point()
+        self.enter()
+        try:
+            asyncrun.stop_token().sleep(PATIENCE)
+        finally:
+            self.left.set()
+
+    async def at_rest(self, runner: asyncrun.Runner, number: int = 1) -> None:
+        """Wait until so many calls of the runner are in the body of `stuck`."""
+        while [__file__ in str(info.where) for info in runner.calls()] != [True] * number:
+            await anyio.lowlevel.checkpoint()
+
+    def enter(self) -> None:
+        self.token = asyncrun.stop_token()
+        anyio.from_thread.run_sync(self.inside.set)
+
+
+@pytest.fixture
+def gate(nothing_is_left: None) -> Iterator[type[Gate]]:
+    """Make gates; all are opened at the end."""
+    gates: list[Gate] = []
+
+    class KnownGate(Gate):
+        def __init__(self) -> None:
+            super().__init__()
+            gates.append(self)
+
+    yield KnownGate
+    for each in gates:
+        each.opened.set()
+
+
+@pytest.fixture(params=["run_sync", "Runner.run_sync"])
+def offloading(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Give the ways to await a blocking call: ``async with offloading() as call``."""
+
+    @asynccontextmanager
+    async def plain(slots: int = 40) -> AsyncGenerator[Callable[..., Awaitable[Any]]]:
+        limiter = anyio.CapacityLimiter(slots)
+
+        async def call(func: Callable[..., Any], *args: Any) -> Any:
+            return await asyncrun.run_sync(func, *args, limiter=limiter)
+
+        yield call
+
+    @asynccontextmanager
+    async def runner(slots: int = 40) -> AsyncGenerator[Callable[..., Awaitable[Any]]]:
+        async with asyncrun.Runner(max_threads=slots) as runner:
+            yield runner.run_sync
+
+    return plain if request.param == "run_sync" else runner

@@ -1,0 +1,94 @@
+"""Programs with a call that is stuck, or cooperates: interrupted, or ending by themselves."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Child
+
+PROGRAM = Path(__file__).with_name("program.py")
+READERS = ["read_line", "read_input", "read_bytes"]
+STUCK = ["sleep", "lock", "receive", *READERS, "wait_for_process", "spin"]
+COOPERATING = ["safe_points", "token_sleep", "on_stop"]
+
+
+# rules 13 and 14
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("call", STUCK)
+def test_run_dies_by_the_signal_and_names_the_call_that_is_stuck(
+    start: Callable[..., Child], backend: str, call: str, signum: signal.Signals
+) -> None:
+    child = start(PROGRAM, "asyncrun.run", backend, call, "interrupt")
+    child.expect()
+    child.send(signum)
+    status, output, errors = child.finish()
+    assert status == -signum, errors
+    assert output == "buffered atexit\n"
+    first, second = errors.splitlines()
+    assert first == f"asyncrun: interrupted by {signum.name}"
+    assert second.startswith(f"asyncrun: left running: {call}, ")
+    assert f", at {PROGRAM}:" in second
+
+
+# rules 9, 13 and 14
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("call", COOPERATING)
+def test_run_dies_by_the_signal_when_the_call_has_ended(
+    start: Callable[..., Child], backend: str, call: str, signum: signal.Signals
+) -> None:
+    child = start(PROGRAM, "asyncrun.run", backend, call, "interrupt")
+    child.expect()
+    child.send(signum)
+    status, output, errors = child.finish()
+    assert status == -signum, errors
+    assert output == "buffered atexit\n"
+    assert errors == f"asyncrun: interrupted by {signum.name}\n"
+
+
+# rules 11 and 12
+@pytest.mark.parametrize("call", STUCK)
+@pytest.mark.parametrize("entry", ["anyio.run", "native"])
+def test_a_runner_under_another_entry_point_dies_by_sigint(
+    start: Callable[..., Child], entry: str, backend: str, call: str
+) -> None:
+    child = start(PROGRAM, entry, backend, call, "interrupt")
+    child.expect()
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert status == -signal.SIGINT, errors
+    assert output == "buffered atexit\n"
+    assert errors.count("left running") == 1
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+
+
+# rule 11
+@pytest.mark.parametrize("call", [*STUCK, *COOPERATING])
+@pytest.mark.parametrize("entry", ["asyncrun.run", "anyio.run", "native"])
+def test_an_abandoned_call_leaves_a_normal_exit_as_it_is(
+    start: Callable[..., Child], entry: str, backend: str, call: str
+) -> None:
+    child = start(PROGRAM, entry, backend, call, "exit")
+    child.expect()
+    status, output, errors = child.finish()
+    assert status == 7, errors
+    assert output == "buffered atexit\n"
+    assert "Traceback" not in errors
+
+
+# rules 11 and 14
+@pytest.mark.parametrize("call", STUCK)
+def test_an_interrupted_that_is_caught_leaves_the_exit_to_the_program(
+    start: Callable[..., Child], call: str
+) -> None:
+    child = start(PROGRAM, "asyncrun.run", "asyncio", call, "catch")
+    child.expect()
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output, errors) == (7, "buffered atexit\n", "")
