@@ -73,11 +73,8 @@ class Child:
 
     def __init__(self, *command: str, **options: Any) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-        options = {
-            "stdin": subprocess.PIPE,
-            "env": environment,
-            "start_new_session": True,
-        } | options
+        defaults: dict[str, Any] = {"stdin": subprocess.PIPE, "env": environment}
+        options = defaults | {"start_new_session": True} | options
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
         )
@@ -85,14 +82,12 @@ class Child:
     def expect(self, line: str = "ready") -> None:
         """Wait until the child prints this line."""
         assert self.process.stdout is not None
-        got = ""
-        while not got.endswith(
-            "\n"
-        ):  # byte by byte: communicate() does not see what was read ahead
+        got, byte = b"", b""
+        while byte != b"\n":  # byte by byte: communicate() does not see what was read ahead
             if not (byte := os.read(self.process.stdout.fileno(), 1)):
                 break
-            got += byte.decode("latin-1")
-        if got != line + "\n":
+            got += byte
+        if got.decode() != line + "\n":
             _, errors = self.process.communicate(timeout=PATIENCE)
             pytest.fail(f"wanted the line {line!r}, got {got!r}; standard error:\n{errors}")
 
