@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
@@ -128,7 +129,7 @@ class _Signals:
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
-        traceback: TracebackType | None,
+        tb: TracebackType | None,
     ) -> None:
         self._closing = True
         current = self._on_signal if self.first is None else signal.SIG_DFL
@@ -219,10 +220,10 @@ class _ExceptHook:
         self,
         exc_type: type[BaseException],
         exc: BaseException,
-        traceback: TracebackType | None,
+        tb: TracebackType | None,
     ) -> None:
         if not isinstance(exc, Interrupted):
-            self._previous(exc_type, exc, traceback)
+            self._previous(exc_type, exc, tb)
         elif _is_interactive():
             _print(_last_words(exc))
         else:
@@ -249,9 +250,12 @@ def _end(interrupted: Interrupted) -> None:
 
 
 def _last_words(interrupted: Interrupted) -> list[str]:
-    cause = interrupted.__cause__
-    failed = "" if cause is None else f"; as it ended, {type(cause).__name__}: {cause}"
-    return [f"{interrupted}{failed}", *report(running)]
+    words = str(interrupted)
+    if (cause := interrupted.__cause__) is not None:
+        # Safe even where str(cause) fails; one line of what may be many.
+        error, *_ = traceback.format_exception_only(cause)[-1].splitlines()
+        words += f"; as it ended, {error}"
+    return [words, *report(running)]
 
 
 def _print(lines: list[str]) -> None:
