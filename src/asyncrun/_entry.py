@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
@@ -28,7 +28,7 @@ from ._errors import Interrupted, OutOfRangeError
 from ._threads import loop_poster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Mapping
     from types import FrameType, TracebackType
     from typing import TypeVarTuple
 
@@ -144,7 +144,7 @@ class _Signals:
     ) -> T:
         """Run main in a scope that the first signal cancels."""
         announced.set(lambda: self.first is not None)
-        with anyio.CancelScope() as scope:
+        with self._waking_the_loop(), anyio.CancelScope() as scope:
             self._cancel = partial(loop_poster(), scope.cancel)
             if self.first is not None:  # it came while the loop was being set up
                 scope.cancel()
@@ -153,6 +153,37 @@ class _Signals:
             finally:
                 self._cancel = None
         return cast("T", None)  # `run` raises Interrupted
+
+    @contextmanager
+    def _waking_the_loop(self) -> Generator[None]:
+        """Let a signal wake the loop even if it came just before the loop went to wait.
+
+        A handler written in Python runs when the main thread gets to it. The system call that it
+        waits in ends early only if the signal comes during the call, and to that very thread.
+        uvloop, Trio and asyncio on Windows set a wake-up descriptor; asyncio elsewhere does not.
+        """
+        if not self._previous:
+            yield
+            return
+        if (others := _set_wakeup_fd(-1)) != -1:
+            _set_wakeup_fd(others)
+            yield
+            return
+        import asyncio  # noqa: PLC0415 - it is loaded: the loop that runs here is its
+
+        loop = asyncio.get_running_loop()
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        loop.add_reader(reader, os.read, reader, 4096)
+        _set_wakeup_fd(writer)
+        try:
+            yield
+        finally:
+            if (current := _set_wakeup_fd(-1)) != writer:  # main has set one
+                _set_wakeup_fd(current)
+            loop.remove_reader(reader)
+            os.close(reader)
+            os.close(writer)
 
     def _on_signal(self, signum: int, _: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a forked child has this handler, but not this loop
@@ -169,6 +200,9 @@ class _Signals:
             signal.signal(each, signal.SIG_DFL)
         if (cancel := self._cancel) is not None:
             cancel()
+
+
+_set_wakeup_fd: Final = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
 
 
 @final

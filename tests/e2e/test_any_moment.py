@@ -95,3 +95,51 @@ def test_a_signal_at_any_line_ends_the_program_by_it(
     word, lines = output.split(maxsplit=1)
     assert word == "lines", output
     assert int(lines) > 100
+
+
+# rule 13
+def test_a_signal_that_another_thread_gets_wakes_the_loop(
+    start: Callable[..., Child], backend: str
+) -> None:
+    child = start(
+        """
+import os, signal, sys, threading
+import anyio, asyncrun
+
+def call():
+    while True:  # until the main thread waits in its loop
+        with open(f"/proc/self/task/{os.getpid()}/wchan") as file:
+            if "poll" in file.read():
+                break
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    threading.Event().wait()
+
+asyncrun.run(asyncrun.run_sync, call, **{
+    "asyncio": {},
+    "uvloop": {"backend_options": {"use_uvloop": True}},
+    "trio": {"backend": "trio"},
+}[sys.argv[1]])
+""",
+        backend,
+    )
+    status, _, errors = child.finish()
+    assert status == -signal.SIGINT
+    assert errors.splitlines()[0] == "asyncrun: interrupted by SIGINT"
+
+
+def test_a_wake_up_descriptor_that_main_sets_is_left_in_place(start: Callable[..., Child]) -> None:
+    child = start(
+        """
+import os, signal
+import asyncrun
+
+async def main():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    return writer
+
+assert asyncrun.run(main) == signal.set_wakeup_fd(-1)
+"""
+    )
+    assert child.finish() == (0, "", "")
