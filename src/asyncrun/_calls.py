@@ -118,14 +118,15 @@ class Call(Generic[T]):
 
     def end(self, error: BaseException | None = None) -> bool:
         """Note that the worker is done; tell whether the waiter has left before."""
+        self.error = error
+        if self._over.acquire(blocking=False):
+            running.pop(self, None)  # unless `leave` was faster
+            return False
         try:
-            self.error = error
-            if self._over.acquire(blocking=False):
-                return False
             self._log_late()
-            return True
         finally:
             del running[self]
+        return True
 
     def leave(self, error: BaseException | None = None) -> bool:
         """Note that the waiter is done, with ``error`` if there was one.
@@ -138,7 +139,9 @@ class Call(Generic[T]):
         if self._over.acquire(blocking=False):
             self.source.stop("its caller was cancelled")
             return False
-        if self.error not in (error, error and error.__cause__):
+        running.pop(self, None)  # `end` is about to: what is over must not be reported
+        seen = error is not None and self.error is error.__cause__  # asyncio wraps StopIteration
+        if self.error is not error and not seen:
             self._log_late()  # it ended just as its waiter was cancelled: nobody saw the error
         self.error = None  # its traceback holds a frame that holds this call
         return True

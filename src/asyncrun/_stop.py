@@ -67,7 +67,7 @@ class StopToken:
     @property
     def reason(self) -> str | None:
         """What the first `StopSource.stop` gave as its reason; None as long as it is not set."""
-        return self._reasons.get(None)
+        return self._reasons.get(None) if self._set else None
 
     def check(self) -> None:
         """Be a safe point: do nothing, or raise.
@@ -178,15 +178,20 @@ def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopTok
     links.pop(link, None)
 
 
+_LEFT: Final = (0,)
+
+
 @final
 class _Hook:
     """One registration of `StopToken.on_stop`.
 
-    ``_claim`` is taken once, never given back, by whoever decides the callback's fate: a stop
-    (it runs) or the end of the block (it does not). ``_finished`` is held until it has run.
+    The one entry of ``_claims`` is made by whoever decides the callback's fate: a stop (it runs;
+    the entry holds its thread) or the end of the block (it does not). It is not a lock, for a
+    KeyboardInterrupt may hide from a stop that it has just taken it, and then nobody would
+    release ``_finished``, which is held until the callback has run.
     """
 
-    __slots__ = ("_args", "_callback", "_caller", "_claim", "_entered", "_finished", "_token")
+    __slots__ = ("_args", "_callback", "_claims", "_entered", "_finished", "_token")
 
     def __init__(
         self, token: StopToken, callback: Callable[..., object], args: tuple[object, ...]
@@ -194,10 +199,9 @@ class _Hook:
         self._token = token
         self._callback = callback
         self._args = args
-        self._claim = threading.Lock()
+        self._claims: dict[None, tuple[int]] = {}
         self._finished = threading.Lock()
         self._finished.acquire()
-        self._caller: int | None = None
         self._entered = False
 
     def __enter__(self) -> None:
@@ -206,7 +210,11 @@ class _Hook:
         self._entered = True
         self._token._hooks[self] = None
         if self._token._set:
-            self.call_once()
+            try:
+                self.call_once()
+            except BaseException:  # the block will be neither entered nor left
+                self.__exit__(None, None, None)
+                raise
 
     def __exit__(
         self,
@@ -215,16 +223,15 @@ class _Hook:
         traceback: TracebackType | None,
     ) -> None:
         del self._token._hooks[self]
-        claimed = not self._claim.acquire(blocking=False)
-        if claimed and self._caller != threading.get_ident():
+        claim = self._claims.setdefault(None, _LEFT)
+        if claim is not _LEFT and claim[0] != threading.get_ident():
             self._finished.acquire()
 
     def call_once(self) -> None:
-        if not self._claim.acquire(blocking=False):
-            return
-        self._caller = threading.get_ident()
+        claim = (threading.get_ident(),)
         try:
-            self._callback(*self._args)
+            if self._claims.setdefault(None, claim) is claim:
+                self._callback(*self._args)
         except (Exception, Stopped):
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
@@ -232,7 +239,9 @@ class _Hook:
                 "the on_stop callback %r failed", self._callback
             )
         finally:
-            self._finished.release()
+            # No call comes before `release`: only after a call can an interrupt come in between.
+            if self._claims[None] is claim:
+                self._finished.release()
 
 
 @final

@@ -1,0 +1,131 @@
+"""Every exception: its base class, its message, its attributes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asyncrun import Interrupted, Stopped, StopSource, _errors
+from asyncrun._errors import (
+    NoSuchWorkerError,
+    OutOfRangeError,
+    WrongFunctionError,
+    WrongStateError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.mark.parametrize(
+    ("error", "base", "message", "data"),
+    [
+        (Stopped(), BaseException, "asked to stop", {"reason": None}),
+        (Stopped("late"), BaseException, "asked to stop: late", {"reason": "late"}),
+        (Stopped(""), BaseException, "asked to stop: ", {"reason": ""}),
+        (Interrupted(2), KeyboardInterrupt, "interrupted by SIGINT", {"signum": signal.SIGINT}),
+        (
+            Interrupted(signal.SIGTERM),
+            KeyboardInterrupt,
+            "interrupted by SIGTERM",
+            {"signum": signal.SIGTERM},
+        ),
+        (
+            OutOfRangeError("grace", ">= 0 seconds", -1.0),
+            ValueError,
+            "grace must be >= 0 seconds, was -1.0",
+            {"option": "grace", "wanted": ">= 0 seconds", "got": -1.0},
+        ),
+        (
+            WrongFunctionError("run()", "a function", 3),
+            TypeError,
+            "run() wants a function, got 3",
+            {"caller": "run()", "wanted": "a function", "got": 3, "cure": ""},
+        ),
+        (
+            WrongFunctionError("run()", "a function", "x", "call it"),
+            TypeError,
+            "run() wants a function, got 'x'; call it",
+            {"caller": "run()", "wanted": "a function", "got": "x", "cure": "call it"},
+        ),
+        (
+            NoSuchWorkerError("green", ("thread", "process")),
+            ValueError,
+            "worker must be 'thread' or 'process', was 'green'",
+            {"worker": "green", "known": ("thread", "process")},
+        ),
+        (
+            NoSuchWorkerError("process", ("thread",)),
+            ValueError,
+            "worker must be 'thread', was 'process': worker processes are not built yet",
+            {"worker": "process", "known": ("thread",)},
+        ),
+        (
+            WrongStateError("the runner", "was left", "make a new one"),
+            RuntimeError,
+            "the runner was left; make a new one",
+            {"what": "the runner", "state": "was left", "cure": "make a new one"},
+        ),
+    ],
+    ids=str,
+)
+def test_an_error_says_what_is_wrong_and_keeps_its_data(
+    error: BaseException, base: type[BaseException], message: str, data: dict[str, object]
+) -> None:
+    assert type(error).__bases__ == (base,)
+    assert str(error) == message
+    assert vars(error) == data
+
+
+def test_every_error_is_tested_here() -> None:
+    tested = {
+        Interrupted,
+        NoSuchWorkerError,
+        OutOfRangeError,
+        Stopped,
+        WrongFunctionError,
+        WrongStateError,
+    }
+    classes = {each for each in vars(_errors).values() if isinstance(each, type)}
+    assert {each for each in classes if issubclass(each, BaseException)} == tested
+
+
+def test_stopped_passes_through_a_retry_loop_that_catches_exceptions() -> None:  # rule 2
+    source = StopSource()
+    source.stop("enough")
+
+    def retry() -> None:
+        while True:
+            with suppress(Exception):
+                source.token.check()
+
+    with pytest.raises(Stopped, match="enough"):
+        retry()
+
+
+def _pickled(error: BaseException) -> BaseException:
+    copied: BaseException = pickle.loads(pickle.dumps(error))
+    return copied
+
+
+@pytest.mark.parametrize("again", [copy.copy, _pickled])
+@pytest.mark.parametrize(
+    "error", [Stopped(), Stopped("late"), Stopped(""), Interrupted(15)], ids=str
+)
+def test_what_travels_between_processes_can_be_pickled(
+    again: Callable[[BaseException], BaseException], error: BaseException
+) -> None:
+    copied = again(error)
+    assert type(copied) is type(error)
+    assert str(copied) == str(error)
+    assert vars(copied) == vars(error)
+
+
+def test_an_interrupt_by_no_known_signal_cannot_be() -> None:
+    with pytest.raises(ValueError, match="not a valid Signals"):
+        Interrupted(0)

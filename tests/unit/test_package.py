@@ -1,0 +1,118 @@
+"""The package as a whole: its names, their docstrings, what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import asyncrun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Child
+
+HEAVY = {
+    "_ctypes",
+    "asyncio",
+    "concurrent.futures",
+    "ctypes",
+    "faulthandler",
+    "logging",
+    "multiprocessing",
+    "selectors",
+    "socket",
+    "ssl",
+    "subprocess",
+    "trio",
+    "uvloop",
+}
+
+
+def _public() -> Iterator[tuple[str, object]]:
+    """Every public name, and every public name of every public class."""
+    for name in asyncrun.__all__:
+        thing: object = getattr(asyncrun, name)
+        yield name, thing
+        if isinstance(thing, type):
+            for inner, member in vars(thing).items():
+                if not inner.startswith("_") and (callable(member) or isinstance(member, property)):
+                    yield f"{name}.{inner}", member
+
+
+PUBLIC = dict(_public())
+ASYNC = [name for name, thing in PUBLIC.items() if inspect.iscoroutinefunction(thing)]
+
+
+def test_all_lists_the_names_that_are_re_exported_in_order() -> None:
+    tree = ast.parse(Path(asyncrun.__file__).read_text("utf-8"))
+    imported = [
+        (alias.name, alias.asname)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert all(name == as_name for name, as_name in imported)
+    assert sorted(name for name, _ in imported) == sorted(asyncrun.__all__)
+    assert len(set(asyncrun.__all__)) == len(asyncrun.__all__)
+
+
+def test_there_are_no_other_public_names() -> None:
+    modules = {name for name, thing in vars(asyncrun).items() if inspect.ismodule(thing)}
+    assert all(name.startswith("_") for name in modules)
+    assert {name for name in vars(asyncrun) if name[0] != "_"} == set(asyncrun.__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_has_a_docstring_of_its_own(name: str) -> None:
+    doc = getattr(PUBLIC[name], "__doc__", None)
+    assert doc
+    assert doc.strip()
+    assert not doc.startswith(f"{name}("), "made by dataclass()"
+
+
+@pytest.mark.parametrize("name", ASYNC)
+def test_an_async_function_says_what_a_cancellation_does(name: str) -> None:
+    lines = (inspect.getdoc(PUBLIC[name]) or "").splitlines()
+    assert any(line.startswith("On cancel: ") for line in lines)
+
+
+def test_the_async_functions_are_found() -> None:
+    assert {"run_sync", "Runner.run_sync"} <= set(ASYNC)
+
+
+def test_importing_it_adds_nothing_heavy_to_what_anyio_imports(
+    start: Callable[..., Child],
+) -> None:
+    child = start("""
+import json, sys
+import anyio
+before = set(sys.modules)
+import asyncrun
+print(json.dumps(sorted(set(sys.modules) - before)))
+""")
+    status, output, errors = child.finish()
+    assert (status, errors) == (0, "")
+    added = set(json.loads(output))
+    assert "asyncrun._runner" in added
+    assert not added & HEAVY
+
+
+def test_importing_it_loads_no_backend_and_touches_no_signal(start: Callable[..., Child]) -> None:
+    child = start("""
+import signal, sys, threading
+def state():
+    return [signal.getsignal(s) for s in signal.valid_signals()], sys.excepthook
+before = state()
+import asyncrun
+assert state() == before
+assert threading.active_count() == 1
+backends = ("asyncio", "trio", "anyio._backends")
+assert not [name for name in sys.modules if name.startswith(backends)]
+""")
+    assert child.finish() == (0, "", "")
