@@ -253,14 +253,11 @@ class Runner:
         return snapshot(self._running())
 
     def _check_entered(self) -> None:
-        match self._state:
-            case _State.NEW:
-                cure = "use it as `async with Runner() as runner:`"
-                raise WrongStateError(self, self._state.value, cure)
-            case _State.LEFT:
-                raise WrongStateError(self, self._state.value, "make a new one")
-            case _State.ENTERED:
-                pass
+        if self._state is _State.NEW:
+            cure = "use it as `async with Runner() as runner:`"
+            raise WrongStateError(self, self._state.value, cure)
+        if self._state is _State.LEFT:
+            raise WrongStateError(self, self._state.value, "make a new one")
 
     def _call(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,6 +16,8 @@ import asyncrun
 from asyncrun import Runner, Stopped, safe_point, stop_token
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tests.contract.conftest import Gate
 
 pytestmark = pytest.mark.anyio
@@ -369,6 +372,35 @@ async def test_an_error_of_the_block_comes_out_as_anyio_gives_it() -> None:
         async with Runner():
             raise LookupError
     assert [type(error) for error in caught.value.exceptions] == [LookupError]
+
+
+async def test_a_cancellation_that_the_group_leaves_to_its_caller_is_raised() -> None:
+    class Group:
+        """A task group that reports "not swallowed" where AnyIO's raise themselves."""
+
+        def __init__(self, group: anyio.abc.TaskGroup) -> None:
+            self.group = group
+            self.cancel_scope = group.cancel_scope
+
+        async def __aexit__(
+            self,
+            exc_type: type[BaseException] | None,
+            exc: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> bool:
+            with contextlib.suppress(anyio.get_cancelled_exc_class()):
+                await self.group.__aexit__(exc_type, exc, traceback)
+            return False
+
+    left = False
+    with anyio.CancelScope() as scope:
+        async with Runner() as runner:
+            runner.start_soon(anyio.sleep_forever)
+            runner._group = Group(runner._group)  # type: ignore[assignment]
+            scope.cancel()
+        left = True
+    assert scope.cancelled_caught
+    assert not left
 
 
 # rule 12

@@ -1,0 +1,158 @@
+"""Parts of the entry point that are too late, too rare or too deadly to be seen from outside."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pathlib
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asyncrun import Interrupted, _entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIGNUM = signal.SIGUSR1
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def deaths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    died: list[int] = []
+    monkeypatch.setattr(_entry, "_die", died.append)
+    return died
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    before = {signum: signal.getsignal(signum) for signum in (SIGNUM, *_entry._SIGNALS)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+# rule 14
+def test_the_end_runs_exit_handlers_flushes_and_dies(
+    deaths: list[int], monkeypatch: pytest.MonkeyPatch, restored: None
+) -> None:
+    order: list[str] = []
+
+    class Stream:
+        def write(self, text: str) -> None:
+            order.append(text)
+
+        def flush(self) -> None:
+            order.append("flush")
+
+    def run_exit_handlers() -> None:
+        order.append("atexit")
+        raise SystemExit
+
+    monkeypatch.setattr(atexit, "_run_exitfuncs", run_exit_handlers)
+    monkeypatch.setattr(sys, "stdout", Stream())
+    monkeypatch.setattr(sys, "stderr", Stream())
+    _entry._end(Interrupted(signal.SIGINT))
+    message = "asyncrun: interrupted by SIGINT\n"
+    assert order == [message, "flush", "atexit", "flush", "flush"]
+    assert deaths == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+# rule 14
+@pytest.mark.parametrize("main_thread", [True, False])
+def test_death_unblocks_the_signal_restores_the_default_and_falls_back_to_an_exit_status(
+    main_thread: bool, monkeypatch: pytest.MonkeyPatch, restored: None
+) -> None:
+    seen: list[object] = []
+
+    def raise_signal(signum: int) -> None:
+        blocked = signum in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        seen.append((signum, blocked, default(signum)))
+
+    def default(signum: int) -> bool:
+        with pathlib.Path("/proc/thread-self/status").open() as status:
+            (caught,) = [line.split()[1] for line in status if line.startswith("SigCgt:")]
+        return not int(caught, 16) & 1 << (signum - 1)
+
+    signal.signal(SIGNUM, lambda signum, frame: None)
+    monkeypatch.setattr(signal, "raise_signal", raise_signal)
+    monkeypatch.setattr(os, "_exit", seen.append)
+
+    def die() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNUM})
+        _entry._die(SIGNUM)
+
+    if main_thread:
+        die()
+    else:
+        thread = threading.Thread(target=die)
+        thread.start()
+        thread.join()
+    assert seen == [(SIGNUM, False, True), 128 + SIGNUM]
+
+
+# rule 17
+def test_the_watchdog_dumps_the_stacks_and_dies(
+    deaths: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    watchdog = _entry._Watchdog(0.001)
+    watchdog.arm(SIGNUM)
+    watchdog._thread.join(PATIENCE)
+    assert deaths == [SIGNUM]
+    assert "asyncrun: still here 0.001 s after SIGUSR1; the stacks" in capfd.readouterr().err
+
+
+# rules 14 and 17
+def test_the_watchdog_spares_an_interactive_interpreter(
+    deaths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    watchdog = _entry._Watchdog(0.001)
+    watchdog.arm(SIGNUM)
+    watchdog._thread.join(PATIENCE)
+    assert deaths == []
+
+
+# rules 13 and 17
+def test_the_first_signal_counts_and_arms_the_watchdog(
+    deaths: list[int], restored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals = _entry._Signals(exit_timeout=0.001)
+    with signals:
+        signals._on_signal(signal.SIGTERM, None)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        signals._on_signal(signal.SIGINT, None)
+        assert signals.first == signal.SIGTERM
+        assert signals._watchdog is not None
+        signals._watchdog._thread.join(PATIENCE)
+    assert deaths == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# rules 13 and 16
+def test_a_signal_while_the_handlers_are_taken_back_is_kept_and_changes_none(
+    restored: None,
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals = _entry._Signals(None)
+    with signals:
+        pass
+    signals._on_signal(signal.SIGINT, None)
+    assert signals.first == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_in_a_forked_child_the_handler_hands_the_signal_on(restored: None) -> None:
+    got: list[int] = []
+    signals = _entry._Signals(None)
+    signals._pid = -1
+    signals._previous = {SIGNUM: lambda signum, frame: got.append(signum)}
+    signals._on_signal(SIGNUM, None)
+    assert got == [SIGNUM]
+    assert signals.first is None

@@ -1,0 +1,56 @@
+"""The report of what is left running."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncrun import _calls
+from asyncrun._calls import Call, CallInfo, report
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[CallInfo]:
+    infos: list[CallInfo] = []
+    monkeypatch.setattr(_calls, "snapshot", lambda calls: infos)
+    return infos
+
+
+def info(name: str, function: str, age: float = 1.0, where: str | None = "a.py:1") -> CallInfo:
+    return CallInfo(name, function, age, where, stopping=True)
+
+
+NO_CALLS: list[Call[object]] = []
+
+
+# rule 10
+def test_a_few_have_a_line_each(left: list[CallInfo]) -> None:
+    left += [info("page 7", "fetch", 3.25), info("fetch", "fetch", where=None)]
+    assert report(NO_CALLS) == [
+        "left running: page 7 (fetch), 3.2 s, at a.py:1",
+        "left running: fetch, 1.0 s, at no Python line",
+    ]
+
+
+# rule 10
+def test_many_have_a_line_a_kind_with_the_age_of_the_oldest(left: list[CallInfo]) -> None:
+    left += [
+        info("a", "fetch", 9.0),
+        *[info("b", "fetch", 2.0)] * 9,
+        info("c", "parse", where=None),
+    ]
+    assert report(NO_CALLS) == [
+        "left running: 10 x fetch, up to 9.0 s, at a.py:1",
+        "left running: 1 x parse, up to 1.0 s, at no Python line",
+    ]
+
+
+# rule 10
+def test_many_kinds_are_cut_short(left: list[CallInfo]) -> None:
+    left += [info("a", f"function_{number}") for number in range(13)]
+    *lines, last = report(NO_CALLS)
+    assert len(lines) == 10
+    assert last == "left running: 3 more"
+
+
+def test_nothing_left_is_nothing_to_say(left: list[CallInfo]) -> None:
+    assert report(NO_CALLS) == []
