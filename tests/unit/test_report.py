@@ -11,7 +11,11 @@ from asyncrun._calls import Call, CallInfo, report
 @pytest.fixture
 def left(monkeypatch: pytest.MonkeyPatch) -> list[CallInfo]:
     infos: list[CallInfo] = []
-    monkeypatch.setattr(_calls, "snapshot", lambda calls: infos)
+
+    def snapshot(_: object) -> list[CallInfo]:
+        return infos
+
+    monkeypatch.setattr(_calls, "snapshot", snapshot)
     return infos
 
 
