@@ -129,7 +129,10 @@ class Call(Generic[T]):
         return True
 
     def leave(self, error: BaseException | None = None) -> bool:
-        """Note that the waiter is done, with ``error`` if there was one.
+        """Note that the waiter is done.
+
+        Args:
+            error: What it got in place of a result, if anything.
 
         Returns:
             Whether the call is over. If not, it is abandoned, and now asked to stop.
@@ -262,6 +265,10 @@ def function_name(func: object) -> str:
 def check_blocking(caller: str, func: object) -> None:
     """Refuse what is not a plain function to be called in a worker.
 
+    Args:
+        caller: Who refuses, for the message.
+        func: What was given.
+
     Raises:
         WrongFunctionError: ``func`` is not callable, or a coroutine function (a `TypeError`).
     """
@@ -275,6 +282,10 @@ def check_blocking(caller: str, func: object) -> None:
 
 def check_async(caller: str, func: object) -> None:
     """Refuse what cannot be an async function.
+
+    Args:
+        caller: Who refuses, for the message.
+        func: What was given.
 
     Raises:
         WrongFunctionError: ``func`` is a coroutine, or not callable (a `TypeError`).
@@ -292,6 +303,14 @@ def coroutine_of(
     caller: str, func: Callable[..., Coroutine[Any, Any, T] | object], args: tuple[object, ...]
 ) -> Coroutine[Any, Any, T]:
     """Call an async function.
+
+    Args:
+        caller: Who refuses, for the message.
+        func: What was given.
+        args: Its positional arguments.
+
+    Returns:
+        Its coroutine.
 
     Raises:
         WrongFunctionError: ``func`` gave something else than a coroutine (a `TypeError`).

@@ -15,9 +15,14 @@ class Stopped(BaseException):
     It derives from `BaseException`, as `asyncio.CancelledError` and `trio.Cancelled` do, so
     that an ``except Exception`` around a retry loop cannot swallow it.
 
-    Attributes:
+    Args:
         reason: What was given to the `StopSource.stop` that came first, or None.
+
+    Attributes:
+        reason: The same.
     """
+
+    reason: str | None
 
     def __init__(self, reason: str | None = None) -> None:
         super().__init__(*([] if reason is None else [reason]))
@@ -33,13 +38,18 @@ class Interrupted(KeyboardInterrupt):
     Left uncaught, it ends the process by that same signal, without a traceback. Caught, it is
     the program's own affair. An error that main raised while it unwound is its ``__cause__``.
 
-    Attributes:
+    Args:
         signum: The signal that came first.
+
+    Attributes:
+        signum: The same.
     """
+
+    signum: signal.Signals
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
-        self.signum: signal.Signals = signal.Signals(signum)
+        self.signum = signal.Signals(signum)
 
     def __str__(self) -> str:
         return f"interrupted by {self.signum.name}"
