@@ -1,0 +1,63 @@
+"""Measures asyncrun against its rivals: ``uv run python -m tests.benchmarks [--quick] [name ...]``.
+
+It prints a table and exits with status 1 if a bar is missed. Leave the machine alone meanwhile:
+what ends 100 threads needs both cores, and its rival does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from .calling import run_sync, safe_point
+from .importing import importing
+from .interrupt import interrupt
+from .waking import waking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .measuring import Result
+
+BENCHMARKS: Final[dict[str, Callable[..., list[Result]]]] = {
+    "import": importing,
+    "safe_point": safe_point,
+    "run_sync": run_sync,
+    "stop": waking,
+    "interrupt": interrupt,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("name", nargs="*", help=f"one of {', '.join(BENCHMARKS)}; by default all")
+    parser.add_argument("--quick", action="store_true", help="fewer samples, less certain")
+    options = parser.parse_args()
+    names: list[str] = options.name or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"no such benchmark: {', '.join(unknown)}")
+    print(f"{'':46}{'ours':>10}{'rival':>10}{'ratio':>8}{'bar':>7}")
+    missed = False
+    for name in names:
+        for result in BENCHMARKS[name](quick=options.quick):
+            print(line_of(result), flush=True)
+            missed |= result.verdict == "over"
+    return int(missed)
+
+
+def line_of(result: Result) -> str:
+    bar = "" if result.bar is None else f"{result.bar:.2f}"
+    times = f"{_readable(result.ours):>10}{_readable(result.rival):>10}"
+    return f"{result.name:46}{times}{result.ratio:8.2f}{bar:>7}  {result.verdict}".rstrip()
+
+
+def _readable(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.2f} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

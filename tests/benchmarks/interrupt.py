@@ -1,0 +1,81 @@
+"""From SIGINT to the process gone, with calls that do not look up, and with no calls at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from .measuring import BACKENDS, PYTHON, Result, compare, compiled_modules
+
+PROGRAM: Final = Path(__file__).with_name("interrupted.py")
+BARS: Final = {5: 1.5, 100: 2.5}
+SETTLE: Final = 0.05
+"""Seconds, not measured, from a child's ``ready`` to the signal: its last thread falls asleep."""
+
+
+def interrupt(*, quick: bool) -> list[Result]:
+    """Measure each entry point, backend and number of threads."""
+    results: list[Result] = []
+    with compiled_modules() as environment:
+        for entry in ("run", "anyio"):
+            for backend in BACKENDS:
+                for threads, bar in BARS.items():
+                    child = partial(time_to_die, environment, entry, backend)
+                    result = compare(
+                        f"SIGINT, {threads} threads: {entry}, {backend}",
+                        partial(child, threads),
+                        partial(child, 0),
+                        bar=bar,
+                        times=7 if quick else 25,
+                    )
+                    results.append(result)
+    return results
+
+
+def time_to_die(environment: dict[str, str], entry: str, backend: str, threads: int) -> float:
+    """Interrupt one child and return the seconds until it is gone.
+
+    Raises:
+        RuntimeError: It did not start, or did not end as it should.
+    """
+    command = (PYTHON, str(PROGRAM), entry, backend, str(threads))
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as child,
+    ):
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        time.sleep(SETTLE)
+        start = time.perf_counter()
+        os.kill(child.pid, signal.SIGINT)
+        # Not `child.wait()`, which would look for a lock and then for the status twice.
+        _, status = os.waitpid(child.pid, 0)
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        text = errors.read().decode()
+    if line != b"ready\n" or child.returncode != -signal.SIGINT:
+        raise RuntimeError(f"{command} ended with {child.returncode}:\n{text}")
+    if entry == "run":
+        check_last_words(text, threads)
+    return seconds
+
+
+def check_last_words(text: str, threads: int) -> None:
+    """Check that there is one line for the signal, and at most one for each call left running.
+
+    Raises:
+        RuntimeError: There is something else.
+    """
+    first, *lines = text.splitlines()
+    named = all(line.startswith("asyncrun: left running: ") for line in lines)
+    if first != "asyncrun: interrupted by SIGINT" or not named or len(lines) > threads:
+        raise RuntimeError(f"wrong last words:\n{text}")
+    if bool(lines) != bool(threads):
+        raise RuntimeError(f"{threads} calls were left running, but it says:\n{text}")
