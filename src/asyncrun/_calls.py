@@ -211,9 +211,9 @@ def snapshot(calls: Iterable[Call[Any]]) -> list[CallInfo]:
 def _where(frame: FrameType | None) -> str | None:
     line = None
     while frame is not None and frame.f_code is not invoke.__code__:
-        file = frame.f_code.co_filename
-        if line is None or _is_library(line):
-            line = f"{file}:{frame.f_lineno}"
+        line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if not _is_library(line):
+            break
         frame = frame.f_back
     return line
 

@@ -109,6 +109,7 @@ class Runner:
             raise WrongStateError(self, self._state.value, cure)
         self._post = loop_poster()
         self._changed = anyio.Event()
+        self._cancelled = anyio.get_cancelled_exc_class()
         threads = ThreadWorker(anyio.CapacityLimiter(self._max_threads), ended=self._notify)
         self._workers: dict[str, Worker] = {"thread": threads}
         self._group: TaskGroup = anyio.create_task_group()
@@ -176,7 +177,8 @@ class Runner:
             WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
             NoSuchWorkerError: There is no such worker (a `ValueError`).
         """
-        return await self._call("Runner.run_sync()", func, args, worker, None)
+        call, place = self._call("Runner.run_sync()", func, args, worker, None)
+        return await self._wait_for(call, place)
 
     def submit(
         self,
@@ -202,8 +204,9 @@ class Runner:
             WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
             NoSuchWorkerError: There is no such worker (a `ValueError`).
         """
-        call = self._call("Runner.submit()", func, args, worker, name)
-        return self._spawn(call, function_name(func) if name is None else name)
+        call, place = self._call("Runner.submit()", func, args, worker, name)
+        # Without a scope of its own: its task is the group's, and so cancelled with it.
+        return self._spawn(place.run(call), call.name)
 
     def start_soon(
         self,
@@ -266,24 +269,25 @@ class Runner:
         args: tuple[*ArgsT],
         kind: str,
         name: str | None,
-    ) -> Coroutine[Any, Any, T]:
+    ) -> tuple[Call[T], Worker]:
         self._check_entered()
         check_blocking(caller, func)
         if kind not in self._workers:
             raise NoSuchWorkerError(kind, tuple(self._workers))
         call = Call(func, args, name=name, owner=self, follow=self._source.token)
-        return self._wait_for(call, self._workers[kind])
+        return call, self._workers[kind]
 
     async def _wait_for(self, call: Call[T], worker: Worker) -> T:
         with anyio.CancelScope() as scope:
             self._waits[call] = scope
             if self._source.token.is_set():
+                self._group.cancel_scope.cancel()  # a stop in another thread may be on its way
                 scope.cancel()
             try:
                 return await worker.run(call)
             finally:
                 del self._waits[call]
-                self._notify()
+                self._left()
         # The runner stopped. Its own tasks are being cancelled; others get to know it so.
         await anyio.lowlevel.checkpoint_if_cancelled()
         raise Stopped(self._source.token.reason)
@@ -296,23 +300,32 @@ class Runner:
     async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
             return await coroutine
-        except anyio.get_cancelled_exc_class():
+        except self._cancelled:
             raise
         except BaseException as exc:
             self._halt(_why(exc))
             raise
         finally:
             self._tasks -= 1
-            self._notify()
+            self._left()
 
     def _halt(self, reason: str | None) -> None:
         self._group.cancel_scope.cancel()
+        if self._waits:
+            # A turn later those of the group's own tasks are gone, and do not cost twice.
+            self._post(self._cancel_waits)
+        self._source.stop(reason)
+
+    def _cancel_waits(self) -> None:
         for scope in list(self._waits.values()):
             scope.cancel()
-        self._source.stop(reason)
 
     def _running(self) -> list[Call[Any]]:
         return [call for call in list(running) if call.owner is self]
+
+    def _left(self) -> None:
+        if not (self._tasks or self._waits):  # nobody waits for less than the last one
+            self._changed.set()
 
     def _notify(self) -> None:
         self._changed.set()

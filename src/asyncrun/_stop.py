@@ -44,18 +44,21 @@ class StopToken:
     __slots__ = (
         "__weakref__",
         "_children",
+        "_gate",
         "_hooks",
         "_looked",
         "_reasons",
         "_set",
-        "_waiters",
     )
 
     def __init__(self) -> None:
         self._set = False
         self._looked = False
         self._reasons: dict[None, str | None] = {}
-        self._waiters: dict[threading.Lock, None] = {}
+        # Closed until the flag is set; then those who wait at it go through one by one. Woken all
+        # at once they would fight for the GIL, which takes longer.
+        self._gate = threading.Lock()
+        self._gate.acquire()
         self._children: dict[weakref.ref[StopToken], None] = {}
         self._hooks: dict[_Hook, None] = {}
 
@@ -90,15 +93,18 @@ class StopToken:
         """
         self._looked = True
         seconds = -1.0 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
-        waiter = threading.Lock()
-        waiter.acquire()
-        self._waiters[waiter] = None
         try:
-            if not self._set:
-                waiter.acquire(timeout=seconds)
-            return self._set
+            if not self._set:  # a handler that looks must not wait for the stop it interrupted
+                self._gate.acquire(timeout=seconds)
         finally:
-            del self._waiters[waiter]
+            # Let the next one through, even if a KeyboardInterrupt ends this wait: CPython looks
+            # for signals after a call, and there is none before this one.
+            if self._set:
+                try:  # noqa: SIM105
+                    self._gate.release()
+                except RuntimeError:
+                    pass
+        return self._set
 
     def sleep(self, seconds: float) -> None:
         """Sleep as `time.sleep` does, but wake up and raise at once when the token is set.
@@ -152,9 +158,9 @@ class StopToken:
     def _stop(self, reason: str | None) -> None:
         self._reasons.setdefault(None, reason)
         self._set = True
-        for waiter in list(self._waiters):
-            with suppress(RuntimeError):  # an earlier stop released it; its thread is about to run
-                waiter.release()
+        if self._gate.locked():
+            with suppress(RuntimeError):  # somebody who passes has just opened it
+                self._gate.release()
         for link in list(self._children):
             if (child := link()) is not None:
                 child._stop(self.reason)

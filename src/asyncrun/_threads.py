@@ -14,7 +14,6 @@ Rules of this room (DESIGN.md, 5 to 8 and 11):
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import warnings
@@ -30,7 +29,7 @@ from ._stop import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVarTuple
+    from typing import Self, TypeVarTuple
 
     ArgsT = TypeVarTuple("ArgsT")
 
@@ -74,7 +73,7 @@ async def run_sync(
 class ThreadWorker:
     """Runs calls in threads, at most as many at once as ``slots`` allows."""
 
-    __slots__ = ("_ended", "_post", "_slots", "_unlimited")
+    __slots__ = ("_ended", "_post", "_slots")
 
     def __init__(
         self, slots: anyio.CapacityLimiter, *, ended: Callable[[], None] = lambda: None
@@ -82,7 +81,6 @@ class ThreadWorker:
         self._slots = slots
         self._ended = ended
         self._post = loop_poster()
-        self._unlimited = _unlimited()
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a thread; see `Worker.run`."""
@@ -93,7 +91,13 @@ class ThreadWorker:
             await self._slots.acquire_on_behalf_of(call)
         error = None
         try:
-            return await self._offload(call)
+            while True:
+                try:
+                    return await anyio.to_thread.run_sync(
+                        self._work, call, abandon_on_cancel=True, limiter=_NO_LIMIT
+                    )
+                except _NotDaemonError as refusal:
+                    _retire(refusal.thread)
         except BaseException as exc:
             error = exc
             raise
@@ -101,15 +105,6 @@ class ThreadWorker:
             if call.leave(error):
                 self._slots.release_on_behalf_of(call)
             del error
-
-    async def _offload(self, call: Call[T]) -> T:
-        while True:
-            try:
-                return await anyio.to_thread.run_sync(
-                    self._work, call, abandon_on_cancel=True, limiter=self._unlimited
-                )
-            except _NotDaemonError as refusal:
-                _retire(refusal.thread)
 
     def _work(self, call: Call[T]) -> T:
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were stdin
@@ -152,18 +147,27 @@ def loop_poster() -> Callable[..., None]:
     return post
 
 
-_unlimited_of_this_loop: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
-    "asyncrun_unlimited"
-)
+@final
+class _NoLimit(anyio.CapacityLimiter):
+    """What AnyIO takes and gives back in place of a slot: nothing, and without a checkpoint."""
+
+    def __new__(cls) -> Self:
+        return object.__new__(cls)
+
+    async def __aenter__(self) -> None:
+        """Take nothing (AnyIO calls this under asyncio)."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give nothing back."""
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Take nothing (AnyIO calls this under Trio)."""
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """Give nothing back."""
 
 
-def _unlimited() -> anyio.CapacityLimiter:
-    try:
-        return _unlimited_of_this_loop.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(math.inf)
-        _unlimited_of_this_loop.set(limiter)
-        return limiter
+_NO_LIMIT: Final = _NoLimit()
 
 
 #

@@ -339,6 +339,17 @@ async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(gate: type[Gate
             await asyncrun.run_sync(door.left.wait)
 
 
+async def test_a_task_that_meets_a_stop_before_its_cancellation_gets_no_stopped() -> None:
+    async with Runner() as runner:
+        runner._source.stop()  # what a stop in another thread does while this task runs
+        await runner.run_sync(str)
+        pytest.fail("the block went on")
+    async with Runner() as runner:
+        runner._source.stop()
+        runner.submit(str)
+        await runner.run_sync(str)
+
+
 async def test_stopping_twice_and_after_the_end_is_harmless() -> None:
     async with Runner() as runner:
         runner.stop("first")

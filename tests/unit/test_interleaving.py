@@ -7,7 +7,6 @@ so that a handler may also raise.
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ class _Scenario:
         assert self.child.token.reason == self.token.reason
         assert self.token.is_set()
         assert self.child.token.is_set()
-        assert not self.token._waiters
+        assert self.token._gate.locked() is not self.token._set
 
 
 class WaitIsStopped(_Scenario):
@@ -68,7 +67,7 @@ class SleepIsStopped(_Scenario):
 
     def check(self) -> None:
         self.check_set("second")
-        assert not self.child.token._waiters
+        assert self.child.token._gate.locked() is not self.child.token._set
 
 
 class PollIsStopped(_Scenario):
@@ -129,9 +128,6 @@ class StopIsStopped(_Scenario):
         self.hooks = [self.hook("outer"), self.hook("inner"), self.hook("child", self.child.token)]
         for hook in self.hooks:
             hook.__enter__()
-        self.waiter = threading.Lock()
-        self.waiter.acquire()
-        self.token._waiters[self.waiter] = None
 
     def first(self) -> None:
         self.source.stop("first")
@@ -143,8 +139,7 @@ class StopIsStopped(_Scenario):
 
     def check(self) -> None:
         assert sorted(self.ran) == ["child", "inner", "outer"]
-        assert not self.waiter.locked()
-        del self.token._waiters[self.waiter]
+        assert not self.token._gate.locked()
         for hook in self.hooks:
             hook.__exit__(None, None, None)
         self.source.stop("third")
@@ -198,15 +193,11 @@ class StopIsAwaited(_Scenario):
 
     def __init__(self) -> None:
         super().__init__()
-        self.waiter = threading.Lock()
-        self.waiter.acquire()
-        self.token._waiters[self.waiter] = None
 
     def first(self) -> None:
         self.source.stop("first")
 
     def second(self) -> None:
-        del self.token._waiters[self.waiter]
         if self.token.is_set():
             assert self.token.wait()
         assert self.token.wait(0) == self.token.is_set()
@@ -291,8 +282,7 @@ class StopIsInterrupted(StopIsStopped):
         self.source.stop("again")
         # The one callback that was just to be called is as if the interrupt had come inside it.
         assert len(self.ran) == len(set(self.ran)) >= 2
-        assert not self.waiter.locked()
-        del self.token._waiters[self.waiter]
+        assert not self.token._gate.locked()
         for hook in self.hooks:
             hook.__exit__(None, None, None)
         self.check_set("first", "again")
@@ -337,10 +327,30 @@ class WaitIsInterrupted(_Scenario):
         raise KeyboardInterrupt
 
     def check(self) -> None:
-        assert not self.token._waiters
+        assert self.token._gate.locked() is not self.token._set
 
 
-@pytest.mark.parametrize("scenario", [StopIsInterrupted, EntryIsInterrupted, WaitIsInterrupted])
+class PassageIsInterrupted(_Scenario):
+    """A waiter that is let through, and interrupted, still lets the next one through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source.stop("before")
+
+    def first(self) -> None:
+        with suppress(KeyboardInterrupt):
+            self.token.wait()
+
+    def second(self) -> None:
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        assert not self.token._gate.locked()
+
+
+@pytest.mark.parametrize(
+    "scenario", [StopIsInterrupted, EntryIsInterrupted, WaitIsInterrupted, PassageIsInterrupted]
+)
 def test_what_a_keyboard_interrupt_cut_short_can_be_completed(
     interleave: Interleave, scenario: Callable[[], Scenario]
 ) -> None:

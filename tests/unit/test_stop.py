@@ -139,7 +139,7 @@ def test_wait_of_zero_or_less_only_looks(timeout: float) -> None:  # rule 2
     assert source.token.wait(timeout) is False is threading.Event().wait(timeout)
     source.stop()
     assert source.token.wait(timeout) is True
-    assert not source.token._waiters
+    assert source.token._gate.locked() is not source.token._set
 
 
 @WITHOUT_LIMIT
@@ -158,7 +158,7 @@ def test_a_stop_wakes_all_that_wait(spawn: Spawn, timeout: float | None) -> None
         assert not task.done
     source.stop()
     assert [task.finish() for task in waiting] == [True, True, True]
-    assert not source.token._waiters
+    assert source.token._gate.locked() is not source.token._set
 
 
 def test_wait_ends_after_its_timeout() -> None:
@@ -167,7 +167,7 @@ def test_wait_ends_after_its_timeout() -> None:
     assert token.wait(0.01) is False
     assert token.wait(timeout=0.01) is False
     assert time.monotonic() - start >= 0.02
-    assert not token._waiters
+    assert token._gate.locked() is not token._set
 
 
 def test_wait_refuses_what_is_no_number() -> None:
@@ -176,7 +176,7 @@ def test_wait_refuses_what_is_no_number() -> None:
         token.wait(math.nan)
     with pytest.raises(TypeError):
         token.wait("1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    assert not token._waiters
+    assert token._gate.locked() is not token._set
 
 
 def test_sleep_sleeps() -> None:
@@ -251,7 +251,7 @@ def test_a_signal_handler_may_stop_what_it_has_interrupted(spawn: Spawn) -> None
     ran: list[str] = []
 
     def send() -> None:
-        while not source.token._waiters:
+        while not source.token._looked:
             os.sched_yield()
         signal.pthread_kill(main, signal.SIGUSR1)
 

@@ -164,7 +164,7 @@ class StopMachine(RuleBasedStateMachine):
             return
         flag.waiting.append((actor, sleeps))
         deadline = time.monotonic() + PATIENCE
-        while len(token._waiters) < len(flag.waiting):
+        while not token._looked:
             assert time.monotonic() < deadline
             os.sched_yield()
 
@@ -210,7 +210,7 @@ class StopMachine(RuleBasedStateMachine):
             token = flag.source.token
             assert token._set is flag.stopped
             assert token.reason == flag.reason
-            assert len(token._waiters) == len(flag.waiting)
+            assert token._gate.locked() is not token._set
             assert len(token._hooks) == len(flag.blocks)
             children = sum(flag in each.parents for each in self.known)
             if len(token._children) != children:
