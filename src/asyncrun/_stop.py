@@ -159,13 +159,17 @@ class StopToken:
         self._reasons.setdefault(None, reason)
         self._set = True
         if self._gate.locked():
-            with suppress(RuntimeError):  # somebody who passes has just opened it
+            try:  # noqa: SIM105 - suppress() is slow, and a runner stops many at once
                 self._gate.release()
-        for link in list(self._children):
-            if (child := link()) is not None:
-                child._stop(self.reason)
-        for hook in reversed(list(self._hooks)):
-            hook.call_once()
+            except RuntimeError:  # somebody who passes has just opened it
+                pass
+        if self._children:
+            for link in list(self._children):
+                if (child := link()) is not None:
+                    child._stop(self.reason)
+        if self._hooks:
+            for hook in reversed(list(self._hooks)):
+                hook.call_once()
 
     def _link(self, child: StopToken) -> None:
         # Weak, so that the links of short-lived calls do not pile up in a long-lived parent:
