@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Final, final
