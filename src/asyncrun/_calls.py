@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast, final
 
 from ._errors import Stopped, WrongFunctionError
@@ -193,26 +193,35 @@ announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
 
 def snapshot(calls: Iterable[Call[Any]]) -> list[CallInfo]:
     """Describe those of the calls that are still running, the oldest first."""
+    return [_info(*each) for each in _located(calls)]
+
+
+def _located(calls: Iterable[Call[Any]]) -> list[tuple[Call[Any], float, str | None]]:
     frames = sys._current_frames()  # noqa: SLF001 - documented, and the only way
     now = time.monotonic()
     return [
-        CallInfo(
-            name=call.name,
-            function=call.function,
-            age=now - call.started,
-            where=_where(frames.get(call.thread)),
-            stopping=call.source.token._set,  # noqa: SLF001 - this must not count as a look
-        )
+        (call, now - call.started, _where(frames.get(call.thread)))
         for call in sorted(calls, key=lambda call: call.started)
         if call in running
     ]
 
 
+def _info(call: Call[Any], age: float, where: str | None) -> CallInfo:
+    return CallInfo(
+        name=call.name,
+        function=call.function,
+        age=age,
+        where=where,
+        stopping=call.source.token._set,  # noqa: SLF001 - this must not count as a look
+    )
+
+
 def _where(frame: FrameType | None) -> str | None:
     line = None
     while frame is not None and frame.f_code is not invoke.__code__:
-        line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        if not _is_library(line):
+        file = frame.f_code.co_filename
+        line = f"{file}:{frame.f_lineno}"
+        if not _is_library(file):
             break
         frame = frame.f_back
     return line
@@ -222,6 +231,7 @@ _STDLIB: Final = os.__file__.removesuffix("os.py")
 _OWN: Final = __file__.removesuffix("_calls.py")
 
 
+@lru_cache(maxsize=64)
 def _is_library(file: str) -> bool:
     in_stdlib = file.startswith((_STDLIB, "<frozen ")) and "site-packages" not in file
     return in_stdlib or file.startswith(_OWN)
@@ -233,16 +243,17 @@ LINES: Final = 10
 
 def report(calls: Iterable[Call[Any]]) -> list[str]:
     """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
-    left = snapshot(calls)
+    left = _located(calls)
     if len(left) <= LINES:
-        return [f"left running: {info}" for info in left]
-    kinds = Counter((info.function, info.where) for info in left)
-    oldest = {(info.function, info.where): info.age for info in reversed(left)}
+        return [f"left running: {_info(*each)}" for each in left]
+    kinds = Counter((call.function, where) for call, _, where in left)
+    oldest = {(call.function, where): age for call, age, where in reversed(left)}
+    common = kinds.most_common(LINES)
     lines = [
         f"left running: {count} x {kind[0]}, up to {oldest[kind]:.1f} s, at {kind[1] or NO_LINE}"
-        for kind, count in kinds.most_common(LINES)
+        for kind, count in common
     ]
-    others = len(left) - sum(count for _, count in kinds.most_common(LINES))
+    others = len(left) - sum(count for _, count in common)
     return [*lines, f"left running: {others} more"] if others else lines
 
 

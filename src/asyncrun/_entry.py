@@ -16,7 +16,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
@@ -286,6 +285,8 @@ def _end(interrupted: Interrupted) -> None:
 def _last_words(interrupted: Interrupted) -> list[str]:
     words = str(interrupted)
     if (cause := interrupted.__cause__) is not None:
+        import traceback  # noqa: PLC0415 - rarely needed
+
         # Safe even where str(cause) fails; one line of what may be many.
         error, *_ = traceback.format_exception_only(cause)[-1].splitlines()
         words += f"; as it ended, {error}"

@@ -5,29 +5,33 @@ from __future__ import annotations
 import pytest
 
 from asyncrun import _calls
-from asyncrun._calls import Call, CallInfo, report
+from asyncrun._calls import Call, report
+
+Left = tuple[Call[object], float, str | None]
 
 
 @pytest.fixture
-def left(monkeypatch: pytest.MonkeyPatch) -> list[CallInfo]:
-    infos: list[CallInfo] = []
+def left(monkeypatch: pytest.MonkeyPatch) -> list[Left]:
+    calls: list[Left] = []
 
-    def snapshot(_: object) -> list[CallInfo]:
-        return infos
+    def located(_: object) -> list[Left]:
+        return sorted(calls, key=lambda each: -each[1])
 
-    monkeypatch.setattr(_calls, "snapshot", snapshot)
-    return infos
+    monkeypatch.setattr(_calls, "_located", located)
+    return calls
 
 
-def info(name: str, function: str, age: float = 1.0, where: str | None = "a.py:1") -> CallInfo:
-    return CallInfo(name, function, age, where, stopping=True)
+def info(name: str, function: str, age: float = 1.0, where: str | None = "a.py:1") -> Left:
+    call: Call[object] = Call(print, (), name=name)
+    call.function = function
+    return call, age, where
 
 
 NO_CALLS: list[Call[object]] = []
 
 
 # rule 10
-def test_a_few_have_a_line_each(left: list[CallInfo]) -> None:
+def test_a_few_have_a_line_each(left: list[Left]) -> None:
     left += [info("page 7", "fetch", 3.25), info("fetch", "fetch", where=None)]
     assert report(NO_CALLS) == [
         "left running: page 7 (fetch), 3.2 s, at a.py:1",
@@ -36,7 +40,7 @@ def test_a_few_have_a_line_each(left: list[CallInfo]) -> None:
 
 
 # rule 10
-def test_many_have_a_line_a_kind_with_the_age_of_the_oldest(left: list[CallInfo]) -> None:
+def test_many_have_a_line_a_kind_with_the_age_of_the_oldest(left: list[Left]) -> None:
     left += [
         info("a", "fetch", 9.0),
         *[info("b", "fetch", 2.0)] * 9,
@@ -49,12 +53,12 @@ def test_many_have_a_line_a_kind_with_the_age_of_the_oldest(left: list[CallInfo]
 
 
 # rule 10
-def test_many_kinds_are_cut_short(left: list[CallInfo]) -> None:
+def test_many_kinds_are_cut_short(left: list[Left]) -> None:
     left += [info("a", f"function_{number}") for number in range(13)]
     *lines, last = report(NO_CALLS)
     assert len(lines) == 10
     assert last == "left running: 3 more"
 
 
-def test_nothing_left_is_nothing_to_say(left: list[CallInfo]) -> None:
+def test_nothing_left_is_nothing_to_say(left: list[Left]) -> None:
     assert report(NO_CALLS) == []
