@@ -109,7 +109,6 @@ class Runner:
             raise WrongStateError(self, self._state.value, cure)
         self._post = loop_poster()
         self._changed = anyio.Event()
-        self._cancelled = anyio.get_cancelled_exc_class()
         threads = ThreadWorker(anyio.CapacityLimiter(self._max_threads), ended=self._notify)
         self._workers: dict[str, Worker] = {"thread": threads}
         self._group: TaskGroup = anyio.create_task_group()
@@ -300,7 +299,7 @@ class Runner:
     async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
             return await coroutine
-        except self._cancelled:
+        except anyio.get_cancelled_exc_class():
             raise
         except BaseException as exc:
             self._halt(_why(exc))
