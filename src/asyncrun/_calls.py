@@ -25,7 +25,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast, final
 
 from ._errors import Stopped, WrongFunctionError
-from ._stop import StopSource
+from ._stop import StopSource, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,14 +116,27 @@ class Call(Generic[T]):
         running[self] = None
         return True
 
-    def end(self, error: BaseException | None = None) -> bool:
-        """Note that the worker is done; tell whether the waiter has left before."""
+    def end(
+        self,
+        error: BaseException | None = None,
+        *,
+        expected: tuple[type[BaseException], ...] = (),
+    ) -> bool:
+        """Note that the worker is done.
+
+        Args:
+            error: What the call raised, if anything.
+            expected: What it may raise when it is abandoned, apart from `Stopped`.
+
+        Returns:
+            Whether the waiter has left before.
+        """
         self.error = error
         if self._over.acquire(blocking=False):
             running.pop(self, None)  # unless `leave` was faster
             return False
         try:
-            self._log_late()
+            self._log_late(expected)
         finally:
             del running[self]
         return True
@@ -153,9 +166,9 @@ class Call(Generic[T]):
         """Tell whether the call is likely to end soon after it was asked to stop."""
         return self.source.token._heeds()  # noqa: SLF001 - looking at it must not count as a look
 
-    def _log_late(self) -> None:
+    def _log_late(self, expected: tuple[type[BaseException], ...] = ()) -> None:
         error, self.error = self.error, None
-        if error is not None and not isinstance(error, Stopped):
+        if error is not None and not isinstance(error, (Stopped, *expected)):
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
             logging.getLogger("asyncrun").warning(
@@ -283,11 +296,19 @@ def check_blocking(caller: str, func: object) -> None:
     Raises:
         WrongFunctionError: ``func`` is not callable, or a coroutine function (a `TypeError`).
     """
+    wanted = "a blocking function"
+    _refuse_coroutine(caller, wanted, func)
     if not callable(func):
-        raise WrongFunctionError(caller, "a function", func)
-    if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__):
-        wanted = "a blocking function"
+        raise WrongFunctionError(caller, wanted, func)
+    if is_async(func):
         cure = "await it, or start it with Runner.start_soon()"
+        raise WrongFunctionError(caller, wanted, func, cure)
+
+
+def _refuse_coroutine(caller: str, wanted: str, func: object) -> None:
+    if inspect.iscoroutine(func):
+        func.close()
+        cure = "give the function and its arguments, without calling it"
         raise WrongFunctionError(caller, wanted, func, cure)
 
 
@@ -302,10 +323,7 @@ def check_async(caller: str, func: object) -> None:
         WrongFunctionError: ``func`` is a coroutine, or not callable (a `TypeError`).
     """
     wanted = "an async function"
-    if inspect.iscoroutine(func):
-        func.close()
-        cure = "give the function and its arguments, without calling it"
-        raise WrongFunctionError(caller, wanted, func, cure)
+    _refuse_coroutine(caller, wanted, func)
     if not callable(func):
         raise WrongFunctionError(caller, wanted, func)
 

@@ -24,7 +24,7 @@ import anyio
 
 from ._calls import announced, check_async, coroutine_of, report, running
 from ._errors import Interrupted, OutOfRangeError
-from ._threads import loop_poster
+from ._threads import flush_streams, free_streams, loop_poster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -131,9 +131,10 @@ class _Signals:
         tb: TracebackType | None,
     ) -> None:
         self._closing = True
-        current = self._on_signal if self.first is None else signal.SIG_DFL
         for signum, previous in self._previous.items():
-            if signal.getsignal(signum) == current:
+            current = signal.getsignal(signum)
+            # Ours, or the default that the first signal put there; else main has set its own.
+            if current == self._on_signal or (self.first is not None and current == signal.SIG_DFL):
                 signal.signal(signum, previous)
         if self._watchdog is not None and self.first is None:
             self._watchdog.dismiss()
@@ -274,23 +275,33 @@ def _end(interrupted: Interrupted) -> None:
         if _is_default(signum):  # the next one is to end even an exit handler that hangs
             signal.signal(signum, signal.SIG_DFL)
     _print(_last_words(interrupted))
+    atexit.unregister(free_streams)  # there will be no finalization
     with suppress(BaseException):
         atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
+    flush_streams(FLUSH_PATIENCE if running else None)
     _die(interrupted.signum)
+
+
+FLUSH_PATIENCE: Final = 1.0
+"""Seconds for the last flush where a stuck call may hold a stream's lock: nobody may read on."""
 
 
 def _last_words(interrupted: Interrupted) -> list[str]:
     words = str(interrupted)
     if (cause := interrupted.__cause__) is not None:
-        import traceback  # noqa: PLC0415 - rarely needed
-
-        # Safe even where str(cause) fails; one line of what may be many.
-        error, *_ = traceback.format_exception_only(cause)[-1].splitlines()
-        words += f"; as it ended, {error}"
+        words += f"; as it ended, {_one_line(cause)}"
     return [words, *report(running)]
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):  # the first error tells more than its group
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return _one_line(group.exceptions[0])
+    try:
+        first, *_ = str(error).splitlines() or [""]
+    except Exception:  # noqa: BLE001 - whatever a __str__ may raise
+        first = "<its message cannot be printed>"
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _print(lines: list[str]) -> None:

@@ -12,6 +12,7 @@ Rules of this room (DESIGN.md, 9, 10 and 12):
 
 from __future__ import annotations
 
+import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, final
 
@@ -30,7 +31,7 @@ from ._calls import (
     snapshot,
 )
 from ._errors import NoSuchWorkerError, OutOfRangeError, Stopped, WrongStateError
-from ._stop import StopSource
+from ._stop import NEVER, StopSource, current
 from ._threads import ThreadWorker, loop_poster
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ T = TypeVar("T")
 
 DEFAULT_THREADS: Final = 40
 """What AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
+
+
+USE: Final = "use it as `async with Runner() as runner:`"
 
 
 class _State(Enum):
@@ -88,8 +92,8 @@ class Runner:
     def __init__(
         self, *, max_threads: int | None = None, grace: float = 2.0, name: str | None = None
     ) -> None:
-        if max_threads is not None and not max_threads >= 1:
-            raise OutOfRangeError("max_threads", ">= 1 or None", max_threads)
+        if max_threads is not None and not (max_threads >= 1 and max_threads % 1 == 0):
+            raise OutOfRangeError("max_threads", "a whole number >= 1 or None", max_threads)
         if not grace >= 0:
             raise OutOfRangeError("grace", ">= 0 seconds", grace)
         self._max_threads = DEFAULT_THREADS if max_threads is None else max_threads
@@ -99,6 +103,7 @@ class Runner:
         self._source = StopSource()
         self._waits: dict[Call[Any], anyio.CancelScope] = {}
         self._tasks = 0
+        self._own: set[int] = set()
 
     def __repr__(self) -> str:
         return "<Runner>" if self._name is None else f"<Runner {self._name!r}>"
@@ -113,6 +118,8 @@ class Runner:
         self._workers: dict[str, Worker] = {"thread": threads}
         self._group: TaskGroup = anyio.create_task_group()
         await self._group.__aenter__()
+        self._own.add(anyio.get_current_task().id)
+        self._thread = threading.get_ident()
         self._state = _State.ENTERED
         return self
 
@@ -122,31 +129,16 @@ class Runner:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        error = exc
-        if exc is None:
-            error = await self._wait_for_all()  # noqa: ASYNC102 - nothing is wrong yet
-        if error is not None:
-            self._halt(_why(error))
         try:
-            kind = None if error is None else type(error)
-            # Its tasks have ended, or are cancelled: this waits for no more than their clean-up.
-            leaving = self._group.__aexit__(kind, error, traceback)
-            swallowed = bool(await leaving)  # noqa: ASYNC102
-            if exc is None and error is not None and not swallowed:
-                raise error
-        except BaseExceptionGroup as group:
-            interrupt = _keyboard_interrupt(group)
-            if interrupt is None:
-                raise
-            raise interrupt from group.split(KeyboardInterrupt)[1]
-        else:
-            return swallowed
+            return await self._leave(exc, traceback)  # noqa: ASYNC102 - if nothing is wrong
         finally:
             self._state = _State.LEFT
-            with anyio.move_on_after(self._grace, shield=True):
-                await self._wait_while(self._is_ending)
-            log_left_behind(self, self._running())
-            del exc, error, traceback
+            try:
+                with anyio.move_on_after(self._grace, shield=True):
+                    await self._wait_while(self._is_ending)
+            finally:
+                log_left_behind(self, self._running())
+                del exc, traceback
 
     async def run_sync(
         self,
@@ -200,7 +192,8 @@ class Runner:
 
         Raises:
             WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
-            WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
+            WrongStateError: The runner is not entered, or was left, or this is another thread
+                than its event loop's (a `RuntimeError`).
             NoSuchWorkerError: There is no such worker (a `ValueError`).
         """
         call, place = self._call("Runner.submit()", func, args, worker, name)
@@ -245,7 +238,7 @@ class Runner:
             WrongStateError: The runner is not entered yet (a `RuntimeError`).
         """
         if self._state is _State.NEW:
-            self._check_entered()
+            raise WrongStateError(self, self._state.value, USE)
         # Posted first, so that no `Stopped` of a call reaches its task before the cancellation.
         self._post(self._halt, reason)
         self._source.stop(reason)
@@ -256,10 +249,12 @@ class Runner:
 
     def _check_entered(self) -> None:
         if self._state is _State.NEW:
-            cure = "use it as `async with Runner() as runner:`"
-            raise WrongStateError(self, self._state.value, cure)
+            raise WrongStateError(self, self._state.value, USE)
         if self._state is _State.LEFT:
             raise WrongStateError(self, self._state.value, "make a new one")
+        if self._thread != threading.get_ident():
+            cure = "in a call, go through anyio.from_thread.run_sync(runner.submit, ...)"
+            raise WrongStateError(self, "belongs to the thread of its event loop", cure)
 
     def _call(
         self,
@@ -277,17 +272,21 @@ class Runner:
         return call, self._workers[kind]
 
     async def _wait_for(self, call: Call[T], worker: Worker) -> T:
+        stopped = self._source.token.is_set()
+        if stopped:
+            self._group.cancel_scope.cancel()  # a stop in another thread may be on its way
+        if anyio.get_current_task().id in self._own:
+            return await worker.run(call)  # cancelled with the group, unless the task is shielded
         with anyio.CancelScope() as scope:
             self._waits[call] = scope
-            if self._source.token.is_set():
-                self._group.cancel_scope.cancel()  # a stop in another thread may be on its way
+            if stopped:
                 scope.cancel()
             try:
                 return await worker.run(call)
             finally:
                 del self._waits[call]
                 self._left()
-        # The runner stopped. Its own tasks are being cancelled; others get to know it so.
+        # The runner stopped. A task below one of its own is being cancelled; others get to know.
         await anyio.lowlevel.checkpoint_if_cancelled()
         raise Stopped(self._source.token.reason)
 
@@ -297,21 +296,33 @@ class Runner:
         return handle
 
     async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        current.set(NEVER)  # a call that starts a task does not lend it its token
+        task = anyio.get_current_task().id
+        self._own.add(task)
         try:
             return await coroutine
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as exc:
+            await self._raise_cancellation(exc)  # noqa: ASYNC120 - that is what it is for
             self._halt(_why(exc))
             raise
         finally:
+            self._own.remove(task)
             self._tasks -= 1
             self._left()
+
+    async def _raise_cancellation(self, error: BaseException) -> None:
+        # A shielded wait gets to see the `Stopped` of its call. Once the runner is stopping, the
+        # task ends by the cancellation that the shield kept off.
+        if isinstance(error, Stopped) and self._source.token.is_set():
+            self._group.cancel_scope.cancel()
+            await anyio.lowlevel.checkpoint_if_cancelled()
 
     def _halt(self, reason: str | None) -> None:
         self._group.cancel_scope.cancel()
         if self._waits:
-            # A turn later those of the group's own tasks are gone, and do not cost twice.
+            # A turn later those below the group's own tasks are gone, and do not cost twice.
             self._post(self._cancel_waits)
         self._source.stop(reason)
 
@@ -323,7 +334,7 @@ class Runner:
         return [call for call in list(running) if call.owner is self]
 
     def _left(self) -> None:
-        if not (self._tasks or self._waits):  # nobody waits for less than the last one
+        if not self._is_busy():  # nobody waits for less than the last one
             self._changed.set()
 
     def _notify(self) -> None:
@@ -334,13 +345,51 @@ class Runner:
             self._changed = anyio.Event()
             await self._changed.wait()
 
-    async def _wait_for_all(self) -> BaseException | None:
-        # Inside the group, so that its cancellation, by whatever, is seen here at once.
+    async def _leave(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
         try:
-            await self._wait_while(lambda: bool(self._tasks or self._waits))
-        except BaseException as exc:  # noqa: ASYNC103, BLE001 - __aexit__ raises it
-            return exc  # noqa: ASYNC104
-        return None
+            return await self._leave_group(exc, traceback)
+        except BaseExceptionGroup as group:
+            interrupt = _keyboard_interrupt(group)
+            if interrupt is None:
+                raise
+            rest = group.split(KeyboardInterrupt)[1]
+        finally:
+            del exc, traceback
+        try:  # outside the handler: the group as its context would make a reference cycle
+            raise interrupt from rest
+        finally:
+            del interrupt, rest
+
+    async def _leave_group(
+        self, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        error = exc
+        # The group must be left whatever comes: a KeyboardInterrupt may, or a callback's error.
+        try:
+            if exc is None:
+                # Inside the group, so that its cancellation, by whatever, is seen here at once.
+                await self._wait_while(self._is_busy)
+                self._state = _State.LEFT
+            else:
+                await self._raise_cancellation(exc)
+        except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
+            error = caught
+        try:
+            if error is not None:
+                self._halt(_why(error))
+        except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
+            error = caught
+        try:
+            kind = None if error is None else type(error)
+            swallowed = bool(await self._group.__aexit__(kind, error, traceback))
+            if error is not None and error is not exc and not swallowed:
+                raise error
+            return swallowed
+        finally:
+            del exc, error, traceback
+
+    def _is_busy(self) -> bool:
+        return bool(self._tasks or self._waits)
 
     def _is_ending(self) -> bool:
         return bool(self._waits) or any(call.heeds() for call in self._running())

@@ -16,6 +16,7 @@ Rules of this room (DESIGN.md, 1 to 4):
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
 from contextvars import ContextVar
@@ -144,10 +145,10 @@ class StopToken:
             A context manager, to be entered once.
 
         Raises:
-            WrongFunctionError: ``callback`` is not callable (a `TypeError`).
+            WrongFunctionError: ``callback`` is not callable, or async (a `TypeError`).
         """
-        if not callable(callback):
-            raise WrongFunctionError("on_stop()", "something callable", callback)
+        if not callable(callback) or is_async(callback):
+            raise WrongFunctionError("on_stop()", "a plain function", callback)
         return _Hook(self, callback, args)
 
     def __repr__(self) -> str:
@@ -185,6 +186,15 @@ class StopToken:
 
 def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopToken]) -> None:
     links.pop(link, None)
+
+
+def is_async(func: Callable[..., object]) -> bool:
+    """Tell whether calling it would only make a coroutine, or an async generator."""
+    return (
+        inspect.iscoroutinefunction(func)
+        or inspect.isasyncgenfunction(func)
+        or inspect.iscoroutinefunction(type(func).__call__)
+    )
 
 
 _LEFT: Final = (0,)

@@ -14,6 +14,8 @@ Rules of this room (DESIGN.md, 5 to 8 and 11):
 
 from __future__ import annotations
 
+import atexit
+import io
 import sys
 import threading
 import warnings
@@ -24,7 +26,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from ._calls import Call, check_blocking, invoke
+from ._calls import Call, check_blocking, invoke, running
 from ._stop import current
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ async def run_sync(
         func: A plain function.
         *args: Its positional arguments.
         limiter: Where to take a slot; by default AnyIO's
-            `~anyio.to_thread.current_default_thread_limiter`, of 40.
+            `~anyio.to_thread.current_default_thread_limiter`, of 40. It belongs to one run of one
+            event loop: what is abandoned when the loop ends cannot give its slot back.
 
     Returns:
         What ``func`` returns.
@@ -73,7 +76,7 @@ async def run_sync(
 class ThreadWorker:
     """Runs calls in threads, at most as many at once as ``slots`` allows."""
 
-    __slots__ = ("_ended", "_post", "_slots")
+    __slots__ = ("_cancellations", "_ended", "_post", "_slots")
 
     def __init__(
         self, slots: anyio.CapacityLimiter, *, ended: Callable[[], None] = lambda: None
@@ -81,6 +84,7 @@ class ThreadWorker:
         self._slots = slots
         self._ended = ended
         self._post = loop_poster()
+        self._cancellations = _cancellations()
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a thread; see `Worker.run`."""
@@ -107,9 +111,9 @@ class ThreadWorker:
             del error
 
     def _work(self, call: Call[T]) -> T:
-        # A daemon's frames are never cleaned up, so what they hold is never closed. Were stdin
-        # closed at exit while its lock is held by a call that reads it, CPython would abort.
-        _pinned = sys.stdin
+        # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
+        # closed at exit while a call holds its lock, CPython would abort.
+        _pinned = sys.stdin, sys.stdout, sys.stderr
         if not (thread := threading.current_thread()).daemon and _patched:
             raise _NotDaemonError(thread)
         if not call.begin():
@@ -118,17 +122,31 @@ class ThreadWorker:
         try:
             result = invoke(call)
         except BaseException as exc:
-            if call.end(exc):
-                self._post(self._finish, call)
+            if self._end(call, exc):
                 return cast("T", None)  # noqa: ASYNC104 - in a thread nothing is cancelled
             raise
-        if call.end():
-            self._post(self._finish, call)
+        self._end(call)
         return result
+
+    def _end(self, call: Call[Any], error: BaseException | None = None) -> bool:
+        late = True  # it raises only where a log handler does, and so only if it is late
+        try:
+            late = call.end(error, expected=self._cancellations)
+        finally:
+            if late:
+                self._post(self._finish, call)
+        return late
 
     def _finish(self, call: Call[Any]) -> None:
         self._slots.release_on_behalf_of(call)
         self._ended()
+
+
+def _cancellations() -> tuple[type[BaseException], ...]:
+    """Give what `anyio.from_thread` raises in a call that was abandoned."""
+    if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
+        return (anyio.get_cancelled_exc_class(),)
+    return (anyio.get_cancelled_exc_class(), futures.CancelledError)
 
 
 def loop_poster() -> Callable[..., None]:
@@ -168,6 +186,51 @@ class _NoLimit(anyio.CapacityLimiter):
 
 
 _NO_LIMIT: Final = _NoLimit()
+
+
+def flush_streams(patience: float | None) -> None:
+    """Flush standard output and error.
+
+    Args:
+        patience: Seconds, or None for no limit: a call that is stuck in a write holds a lock, and
+            its reader may never read on.
+    """
+
+    def flush() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+
+    # In a thread, for waiting for a thread can be bounded and interrupted; for that lock, neither.
+    flusher = threading.Thread(target=flush, daemon=True)
+    try:
+        flusher.start()
+    except RuntimeError:  # there is none to be had, as at any exit of Python 3.12.1
+        flush()
+    else:
+        flusher.join(patience)
+
+
+@atexit.register
+def free_streams() -> None:
+    """Let finalization flush the standard streams without a lock that a stuck call may hold.
+
+    It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
+    they are flushed now, and streams without a buffer, as under ``python -u``, take their place.
+    """
+    if not running:
+        return
+    try:
+        flush_streams(None)
+    finally:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, io.TextIOWrapper):
+                with suppress(OSError, ValueError):  # it is closed
+                    raw: Any = io.FileIO(stream.fileno(), "w", closefd=False)
+                    text = io.TextIOWrapper(raw, stream.encoding, stream.errors, write_through=True)
+                    setattr(sys, name, text)
+                    setattr(sys, f"__{name}__", text)
 
 
 #

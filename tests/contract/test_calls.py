@@ -18,7 +18,7 @@ import asyncrun
 from asyncrun._calls import running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from tests.contract.conftest import Gate
 
@@ -297,6 +297,65 @@ async def test_a_late_error_is_logged_with_its_traceback(
     assert record.exc_info[2] is not None
 
 
+# rules 6 and 8
+@pytest.mark.parametrize(
+    ("anyio_backend", "way"),
+    [
+        ("asyncio", "check_cancelled"),
+        ("asyncio", "run"),  # Trio does not cancel what an abandoned call has it run
+        ("trio", "check_cancelled"),
+    ],
+)
+async def test_a_late_end_by_anyios_cancellation_is_not_logged(
+    offloading: Callable[..., Any],
+    gate: type[Gate],
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+) -> None:
+    door = gate()
+
+    async def call_back() -> None:
+        door.inside.set()
+        await anyio.sleep_forever()
+
+    def cooperate_with_anyio() -> None:
+        if way == "check_cancelled":
+            door.stuck()
+            anyio.from_thread.check_cancelled()
+        else:
+            anyio.from_thread.run(call_back)
+
+    async with offloading() as call:
+        await abandon(call, cooperate_with_anyio, door)
+        door.opened.set()
+        await ended()
+    assert not caplog.records
+
+
+# rules 7 and 8
+async def test_a_log_handler_that_fails_costs_no_slot(
+    offloading: Callable[..., Any], gate: type[Gate]
+) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError
+
+    def fail_late() -> None:
+        door.stuck()
+        raise LookupError
+
+    door, handler = gate(), Failing()
+    logger = logging.getLogger("asyncrun")
+    logger.addHandler(handler)
+    try:
+        async with offloading(1) as call:
+            await abandon(call, fail_late, door)
+            door.opened.set()
+            assert await call(str, 1) == "1"
+    finally:
+        logger.removeHandler(handler)
+
+
 # rule 8
 async def test_a_late_stopped_is_not_logged(
     offloading: Callable[..., Any], gate: type[Gate], caplog: pytest.LogCaptureFixture
@@ -313,13 +372,16 @@ async def test_a_coroutine_function_is_refused(offloading: Callable[..., Any]) -
     class Async:
         async def __call__(self) -> None: ...
 
+    async def generate() -> AsyncGenerator[int]:
+        yield 1
+
     async with offloading() as call:
-        for wrong in (anyio.sleep, functools.partial(anyio.sleep, 1), Async()):
+        for wrong in (anyio.sleep, functools.partial(anyio.sleep, 1), Async(), generate):
             with pytest.raises(TypeError, match=r"wants a blocking function, got .*start_soon"):
                 await call(wrong)
 
 
 async def test_what_is_not_callable_is_refused(offloading: Callable[..., Any]) -> None:
     async with offloading() as call:
-        with pytest.raises(TypeError, match="wants a function, got 'text'"):
+        with pytest.raises(TypeError, match="wants a blocking function, got 'text'"):
             await call("text")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -350,6 +353,159 @@ async def test_a_task_that_meets_a_stop_before_its_cancellation_gets_no_stopped(
         await runner.run_sync(str)
 
 
+async def test_a_shielded_wait_of_an_own_task_is_not_cut_short_and_leaves_no_error(
+    gate: type[Gate],
+) -> None:
+    door, results = gate(), list[str]()
+
+    async def critical(runner: Runner) -> None:
+        with anyio.CancelScope(shield=True):
+            results.append(await runner.run_sync(door.stuck))
+
+    async def open_it(runner: Runner) -> None:
+        while not stopped.token.is_set():
+            await anyio.lowlevel.checkpoint()
+        door.opened.set()
+
+    stopped = asyncrun.StopSource()
+    async with anyio.create_task_group() as group:
+        group.start_soon(open_it, runner := Runner())
+        async with runner:
+            runner.start_soon(critical, runner)
+            await door.inside.wait()
+            runner.stop()
+            stopped.stop()
+            await anyio.sleep_forever()
+    assert results == ["late"]
+
+
+@pytest.mark.parametrize("place", ["task", "block"])
+async def test_a_shielded_call_that_stops_ends_its_task_by_the_cancellation(
+    gate: type[Gate], place: str
+) -> None:
+    door = gate()
+
+    async def critical(runner: Runner) -> None:
+        with anyio.CancelScope(shield=True):
+            await runner.run_sync(door.heeding)
+
+    async def stop(runner: Runner) -> None:
+        await door.inside.wait()
+        runner.stop()
+
+    handles: list[anyio.TaskHandle[None]] = []
+    async with Runner() as runner:
+        runner.start_soon(stop, runner)
+        if place == "block":
+            await critical(runner)
+        handles.append(runner.start_soon(critical, runner))
+    statuses = [handle.status for handle in handles]
+    assert statuses == ([anyio.TaskHandle.Status.CANCELLED] if place == "task" else [])
+
+
+async def test_stopped_that_no_stop_of_the_runner_explains_is_an_error() -> None:
+    def stop_myself() -> None:
+        raise Stopped("my own reason")
+
+    with pytest.RaisesGroup(Stopped):
+        async with Runner() as runner:
+            runner.submit(stop_myself)
+    with pytest.RaisesGroup(Stopped):
+        async with Runner() as runner:
+            await runner.run_sync(stop_myself)
+
+
+# rule 4
+async def test_a_task_that_a_call_starts_does_not_get_its_token(gate: type[Gate]) -> None:
+    door, seen = gate(), list[bool]()
+
+    async def later() -> None:
+        await door.inside.wait()
+        seen.append(stop_token().is_set())
+
+    async with Runner() as runner:
+
+        def start_it() -> None:
+            anyio.from_thread.run_sync(runner.start_soon, later)
+            door.stuck()
+
+        handle = runner.submit(start_it)
+        await door.inside.wait()
+        handle.cancel()
+        await handle.wait()
+        door.opened.set()
+    assert seen == [False]
+
+
+# rule 12
+async def test_an_interrupt_leaves_no_reference_cycle() -> None:
+    class Interrupt(KeyboardInterrupt):
+        pass
+
+    async def interrupt(errors: list[Interrupt]) -> None:
+        async with Runner():
+            raise errors.pop()
+
+    gc.disable()
+    try:
+        errors = [Interrupt()]
+        reference = weakref.ref(errors[0])
+        with contextlib.suppress(Interrupt):
+            await interrupt(errors)
+        await anyio.lowlevel.checkpoint()
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+async def test_an_interrupt_in_an_on_stop_callback_leaves_the_group_in_order(
+    gate: type[Gate],
+) -> None:
+    door = gate()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def hold() -> None:
+        with stop_token().on_stop(interrupt):
+            door.stuck()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        async with Runner(grace=0) as runner:
+            runner.submit(hold)
+            await door.inside.wait()
+            raise LookupError
+    assert isinstance(caught.value.__context__, LookupError) or caught.value.__cause__
+    async with Runner() as runner:  # Trio would tell that its stack is corrupt
+        assert await runner.run_sync(str, 1) == "1"
+
+
+async def test_a_cancellation_in_the_grace_does_not_lose_the_report(
+    gate: type[Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    if anyio.get_cancelled_exc_class() is not asyncio.CancelledError:
+        return  # under Trio nothing gets through a shield
+    door = gate()
+
+    def look_once() -> None:
+        safe_point()
+        door.stuck()
+
+    async def hold() -> None:
+        async with Runner(grace=PATIENCE) as runner:
+            runner.submit(look_once)
+            await anyio.sleep_forever()
+
+    task = asyncio.ensure_future(hold())
+    await door.inside.wait()
+    task.cancel()
+    await anyio.wait_all_tasks_blocked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(caplog.records) == 1
+
+
 async def test_stopping_twice_and_after_the_end_is_harmless() -> None:
     async with Runner() as runner:
         runner.stop("first")
@@ -481,6 +637,25 @@ async def test_submit_refuses_a_coroutine_function_at_the_call() -> None:
             runner.submit(anyio.sleep, 1)
 
 
+async def test_submit_refuses_a_call_that_was_made_already() -> None:
+    async with Runner() as runner:
+        with pytest.raises(TypeError, match=r"give the function and its arguments, without call"):
+            runner.submit(anyio.lowlevel.checkpoint())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_another_thread_is_refused_and_told_how_to_come_back() -> None:
+    async with Runner() as runner:
+        with pytest.raises(RuntimeError, match=r"go through anyio.from_thread.run_sync\(runner.s"):
+            await runner.run_sync(lambda: runner.submit(str))
+        with pytest.raises(RuntimeError, match=r"belongs to the thread of its event loop"):
+            await runner.run_sync(lambda: runner.start_soon(anyio.sleep, 0))
+
+        def submit() -> anyio.TaskHandle[str]:
+            return anyio.from_thread.run_sync(runner.submit, str, 1)
+
+        assert await (await runner.run_sync(submit)) == "1"
+
+
 async def test_other_workers_are_refused() -> None:
     async with Runner() as runner:
         with pytest.raises(ValueError, match="must be 'thread', was 'process': worker processes"):
@@ -495,7 +670,9 @@ def test_a_grace_out_of_range_is_refused(grace: float) -> None:
         Runner(grace=grace)
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_a_number_of_threads_out_of_range_is_refused(threads: int) -> None:
-    with pytest.raises(ValueError, match=f"max_threads must be >= 1 or None, was {threads}"):
+@pytest.mark.parametrize("threads", [0, -1, 2.5, float("nan")])
+def test_a_number_of_threads_out_of_range_is_refused(threads: Any) -> None:
+    with pytest.raises(
+        ValueError, match=f"max_threads must be a whole number >= 1 or None, was {threads}"
+    ):
         Runner(max_threads=threads)

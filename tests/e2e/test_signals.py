@@ -514,3 +514,33 @@ def test_run_passes_arguments_and_gives_the_result(
         backend,
     )
     assert child.finish() == (0, "(1, 2)\n", "")
+
+
+# rule 12
+def test_a_second_ctrl_c_in_an_on_stop_callback_leaves_the_group_in_order(
+    start: Callable[..., Child], backend: str
+) -> None:
+    child = start(
+        HEAD
+        + """
+def hang():
+    say("halting")
+    time.sleep(60)
+def call():
+    with asyncrun.stop_token().on_stop(hang):
+        say("ready")
+        time.sleep(60)
+async def main():
+    async with asyncrun.Runner(grace=0) as runner:
+        await runner.run_sync(call)
+anyio.run(main, **run_options)
+""",
+        backend,
+    )
+    child.expect()
+    child.send(signal.SIGINT)
+    child.expect("halting")
+    child.send(signal.SIGINT)
+    status, _, errors = child.finish()
+    assert status == -signal.SIGINT, errors
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+PATIENCE = 30.0
 PROGRAM = Path(__file__).with_name("program.py")
 READERS = ["read_line", "read_input", "read_bytes"]
 STUCK = ["sleep", "lock", "receive", *READERS, "wait_for_process", "spin"]
@@ -80,6 +81,51 @@ def test_an_abandoned_call_leaves_a_normal_exit_as_it_is(
     assert status == 7, errors
     assert output == "buffered atexit\n"
     assert "Traceback" not in errors
+
+
+NOISY = """
+import sys, threading
+import anyio, asyncrun
+inside = threading.Event()
+def noisy():
+    inside.set()
+    while True:
+        print("x" * 1000, flush=True)
+async def main():
+    async with asyncrun.Runner() as runner:
+        runner.submit(noisy)
+        await asyncrun.run_sync(inside.wait)
+        if sys.argv[2] == "exit":
+            runner.stop()
+        print("ready", file=sys.stderr, flush=True)
+        await anyio.sleep_forever()
+asyncrun.run(main, **{
+    "asyncio": {},
+    "uvloop": {"backend_options": {"use_uvloop": True}},
+    "trio": {"backend": "trio"},
+}[sys.argv[1]])
+sys.exit(7)
+"""
+
+
+# rule 11
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_call_that_prints_and_prints_leaves_a_normal_exit_as_it_is(
+    start: Callable[..., Child], backend: str, attempt: int
+) -> None:
+    status, _, errors = start(NOISY, backend, "exit").finish()
+    assert status == 7, errors
+
+
+# rule 14
+def test_a_call_that_is_stuck_in_print_does_not_hold_up_death_by_the_signal(
+    start: Callable[..., Child], backend: str
+) -> None:
+    child = start(NOISY, backend, "interrupt")
+    assert child.process.stderr is not None
+    assert child.process.stderr.readline() == "ready\n"
+    child.send(signal.SIGINT)  # and nobody reads what it prints
+    assert child.process.wait(PATIENCE) == -signal.SIGINT
 
 
 # rules 11 and 14

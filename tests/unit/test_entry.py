@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import pathlib
 import signal
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncrun import Interrupted, _entry
+from asyncrun import Interrupted, _entry, _threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SIGNUM = signal.SIGUSR1
 PATIENCE = 30.0
@@ -94,6 +96,69 @@ def test_death_unblocks_the_signal_restores_the_default_and_falls_back_to_an_exi
         thread.start()
         thread.join()
     assert seen == [(SIGNUM, False, True), 128 + SIGNUM]
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+# rule 13
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("disk full\nsee below"), "ValueError: disk full"),
+        (ValueError(), "ValueError"),
+        (ExceptionGroup("several", [LookupError("first"), ValueError()]), "LookupError: first"),
+        (UnprintableError(), "UnprintableError: <its message cannot be printed>"),
+    ],
+)
+def test_the_last_line_names_the_first_error_of_main(error: Exception, line: str) -> None:
+    error.add_note("a note")
+    interrupted = Interrupted(signal.SIGINT)
+    interrupted.__cause__ = error
+    assert _entry._last_words(interrupted)[0] == f"interrupted by SIGINT; as it ended, {line}"
+
+
+# rule 11
+def test_streams_are_flushed_even_if_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def flush(self) -> None:
+            flushed.append(self.name)
+            raise OSError
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(sys, "stdout", Stream("stdout"))
+    monkeypatch.setattr(sys, "stderr", Stream("stderr"))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    _threads.flush_streams(None)
+    assert flushed == ["stdout", "stderr"]
+
+
+# rule 11
+def test_streams_without_a_buffer_take_the_place_of_those_that_a_call_may_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with (tmp_path / "output").open("w") as stdout, io.StringIO() as stderr:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "__stdout__", stdout)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        print("before, ", end="")
+        _threads.free_streams()
+        assert sys.stdout is stdout
+        monkeypatch.setattr(_threads, "running", {"a call": None})
+        _threads.free_streams()
+        assert sys.stdout is not stdout
+        assert sys.stderr is stderr
+        print("after", end="")
+        assert (tmp_path / "output").read_text() == "before, after"
 
 
 # rule 17

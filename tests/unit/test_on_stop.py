@@ -251,5 +251,5 @@ def test_a_block_can_be_entered_once(nested: bool) -> None:
 
 
 def test_what_cannot_be_called_is_refused_at_once() -> None:
-    with pytest.raises(WrongFunctionError, match=r"on_stop\(\) wants something callable, got 3"):
+    with pytest.raises(WrongFunctionError, match=r"on_stop\(\) wants a plain function, got 3"):
         StopSource().token.on_stop(3)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
