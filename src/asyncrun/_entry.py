@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 import anyio
 
 from ._calls import announced, check_async, coroutine_of, report, running
-from ._errors import Interrupted, OutOfRangeError
+from ._errors import Interrupted, OutOfRangeError, first_of
 from ._threads import flush_streams, free_streams, loop_poster
 
 if TYPE_CHECKING:
@@ -294,9 +294,7 @@ def _last_words(interrupted: Interrupted) -> list[str]:
 
 
 def _one_line(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):  # the first error tells more than its group
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return _one_line(group.exceptions[0])
+    error = first_of(error)  # it tells more than its group
     try:
         first, *_ = str(error).splitlines() or [""]
     except Exception:  # noqa: BLE001 - whatever a __str__ may raise

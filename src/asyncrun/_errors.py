@@ -7,6 +7,7 @@ attributes; each subclasses what a caller would guess. Nothing here imports AnyI
 from __future__ import annotations
 
 import signal
+from typing import cast
 
 
 class Stopped(BaseException):
@@ -96,3 +97,11 @@ class WrongStateError(RuntimeError):
         self.what = what
         self.state = state
         self.cure = cure
+
+
+def first_of(error: BaseException) -> BaseException:
+    """Return the first error in an exception group, however deep; any other error as it is."""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        error = group.exceptions[0]
+    return error

@@ -30,7 +30,7 @@ from ._calls import (
     running,
     snapshot,
 )
-from ._errors import NoSuchWorkerError, OutOfRangeError, Stopped, WrongStateError
+from ._errors import NoSuchWorkerError, OutOfRangeError, Stopped, WrongStateError, first_of
 from ._stop import NEVER, StopSource, current
 from ._threads import ThreadWorker, loop_poster
 
@@ -349,10 +349,11 @@ class Runner:
         try:
             return await self._leave_group(exc, traceback)
         except BaseExceptionGroup as group:
-            interrupt = _keyboard_interrupt(group)
-            if interrupt is None:
+            interrupts, rest = group.split(KeyboardInterrupt)
+            if interrupts is None:
                 raise
-            rest = group.split(KeyboardInterrupt)[1]
+            interrupt = first_of(interrupts)
+            del interrupts
         finally:
             del exc, traceback
         try:  # outside the handler: the group as its context would make a reference cycle
@@ -399,14 +400,3 @@ def _why(error: BaseException) -> str:
     if isinstance(error, anyio.get_cancelled_exc_class()):
         return "its runner was cancelled"
     return f"its runner failed with {type(error).__name__}"
-
-
-def _keyboard_interrupt(error: BaseException) -> KeyboardInterrupt | None:
-    match error:
-        case KeyboardInterrupt():
-            return error
-        case BaseExceptionGroup():
-            found = (_keyboard_interrupt(inner) for inner in error.exceptions)
-            return next((inner for inner in found if inner is not None), None)
-        case _:
-            return None
