@@ -322,7 +322,7 @@ def _die(signum: int) -> None:
 
             # What `signal.signal` calls; that refuses to in any thread but the main one.
             ctypes.pythonapi.PyOS_setsig(signum, None)
-    if hasattr(signal, "pthread_sigmask"):
+    with suppress(AttributeError):  # Windows has no such thing
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
     signal.raise_signal(signum)
     os._exit(128 + signum)  # the kernel ignores it for PID 1

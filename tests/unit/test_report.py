@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from asyncrun import _calls
-from asyncrun._calls import Call, report
+from asyncrun._calls import Call, function_name, report
 
 Left = tuple[Call[object], float, str | None]
 
@@ -62,3 +64,11 @@ def test_many_kinds_are_cut_short(left: list[Left]) -> None:
 
 def test_nothing_left_is_nothing_to_say(left: list[Left]) -> None:
     assert report(NO_CALLS) == []
+
+
+def test_a_function_is_known_by_its_own_name_below_partials_and_an_object_by_its_class() -> None:
+    class Fetcher:
+        def __call__(self) -> None: ...
+
+    assert function_name(partial(partial(print, 1), 2)) == "print"
+    assert function_name(Fetcher()).endswith("Fetcher")

@@ -381,3 +381,18 @@ def test_a_thread_started_by_a_call_has_its_token_in_a_copy_of_the_context(spawn
         return bare.finish(), copied.finish()
 
     assert _inside(token, call) == (NEVER, token)
+
+
+# rule 1
+def test_a_gate_that_somebody_else_opens_first_is_no_error() -> None:
+    class Gate:
+        def locked(self) -> bool:
+            return True
+
+        def release(self) -> None:
+            raise RuntimeError("release unlocked lock")
+
+    source = StopSource()
+    source.token._gate = Gate()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    source.stop()
+    assert source.token.is_set()
