@@ -12,6 +12,7 @@ Rules of this room (DESIGN.md, 13 to 17):
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -112,6 +113,7 @@ class _Signals:
         self._previous: dict[int, Handler] = {}
         self._cancel: Callable[[], None] | None = None
         self._closing = False
+        self._collected = False
         self._pid = os.getpid()
 
     def __enter__(self) -> None:
@@ -136,6 +138,8 @@ class _Signals:
             # Ours, or the default that the first signal put there; else main has set its own.
             if current == self._on_signal or (self.first is not None and current == signal.SIG_DFL):
                 signal.signal(signum, previous)
+        if self._collected:
+            gc.enable()
         if self._watchdog is not None and self.first is None:
             self._watchdog.dismiss()
 
@@ -196,6 +200,9 @@ class _Signals:
                 self._watchdog.arm(signum)
         if self._closing:
             return
+        if gc.isenabled():  # what unwinds makes much garbage, and mostly the process ends then
+            self._collected = True
+            gc.disable()
         for each in self._previous:
             signal.signal(each, signal.SIG_DFL)
         if (cancel := self._cancel) is not None:

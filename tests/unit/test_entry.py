@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import os
 import pathlib
@@ -194,9 +195,11 @@ def test_the_first_signal_counts_and_arms_the_watchdog(
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
         signals._on_signal(signal.SIGINT, None)
         assert signals.first == signal.SIGTERM
+        assert not gc.isenabled()
         assert signals._watchdog is not None
         signals._watchdog._thread.join(PATIENCE)
     assert deaths == [signal.SIGTERM]
+    assert gc.isenabled()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
