@@ -79,17 +79,22 @@ class Child:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
         )
 
-    def expect(self, line: str = "ready") -> None:
-        """Wait until the child prints this line."""
+    def expect(self, *lines: str) -> None:
+        """Wait until the child has printed these lines, in any order; by default ``ready``."""
+        wanted = sorted(lines or ["ready"])
+        got = sorted(self._line() for _ in wanted)
+        if got != wanted:
+            _, errors = self.process.communicate(timeout=PATIENCE)
+            pytest.fail(f"wanted the lines {wanted}, got {got}; standard error:\n{errors}")
+
+    def _line(self) -> str:
         assert self.process.stdout is not None
         got, byte = b"", b""
         while byte != b"\n":  # byte by byte: communicate() does not see what was read ahead
             if not (byte := os.read(self.process.stdout.fileno(), 1)):
                 break
             got += byte
-        if got.decode() != line + "\n":
-            _, errors = self.process.communicate(timeout=PATIENCE)
-            pytest.fail(f"wanted the line {line!r}, got {got!r}; standard error:\n{errors}")
+        return got.decode().removesuffix("\n")
 
     def send(self, signum: int) -> None:
         self.process.send_signal(signum)

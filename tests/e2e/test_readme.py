@@ -29,8 +29,7 @@ def test_the_first_program_ends_on_ctrl_c_as_it_says(
     path = tmp_path / "wait.py"
     path.write_text(FIRST)
     child = start(path, cwd=tmp_path)
-    child.expect("Jack is waiting…")
-    child.expect("Jill is waiting…")
+    child.expect("Jack is waiting…", "Jill is waiting…")
     child.send(signal.SIGINT)
     status, output, errors = child.finish()
     assert (status, output) == (-signal.SIGINT, "")
