@@ -31,7 +31,7 @@ import asyncrun
 from asyncrun import safe_point, stop_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CHUNK: Final = 256 * 1024
 """Bytes between two safe points: about a millisecond of hashing, and few system calls."""
@@ -43,14 +43,12 @@ class Output:
     It does without `sys.stdout`, whose buffer is emptied at any byte, and whose lock an abandoned
     call could hold while the exiting program wants to flush it.
 
-    Args:
-        stop: What to call, with the reason, when nothing more can be written.
+    Once a write has failed, nothing more is written, and the calls end at their next look.
     """
 
-    def __init__(self, stop: Callable[[str], object]) -> None:
+    def __init__(self) -> None:
         self.complained = False
         self.failure: OSError | None = None
-        self._stop = stop
         self._lock = threading.Lock()
         self._woken, self._waker = os.pipe()
 
@@ -68,6 +66,8 @@ class Output:
 
     def _write(self, fd: int, line: bytes) -> None:
         with self._lock:
+            if self.failure is not None:
+                return
             self._wait_until_writable(fd)
             try:
                 # A pipe takes PIPE_BUF bytes (4 KiB) in one piece or not at all. A longer line
@@ -76,8 +76,6 @@ class Output:
                     line = line[os.write(fd, line) :]
             except OSError as error:
                 self.failure = error
-                self._stop("its output cannot be written")
-                safe_point()
 
     def _wait_until_writable(self, fd: int) -> None:
         # Nothing wakes a thread that is blocked in write(). So wait before it, and for a second
@@ -127,8 +125,8 @@ def listing(directory: str) -> tuple[list[str], list[str]]:
     return sorted(files, key=os.fsencode), sorted(directories, key=os.fsencode)
 
 
-def sha256(path: str) -> str | None:
-    """Return the checksum of a file's bytes, in hexadecimal; None if it is no regular file.
+def sha256(path: str, output: Output) -> str | None:
+    """Return the checksum of a file's bytes, in hexadecimal; None if there is none to print.
 
     Raises:
         OSError: It cannot be read.
@@ -143,6 +141,8 @@ def sha256(path: str) -> str | None:
         while chunk := file.read(CHUNK):
             checksum.update(chunk)
             safe_point()
+            if output.failure is not None:
+                return None
     return checksum.hexdigest()
 
 
@@ -165,8 +165,10 @@ def print_checksums(paths: Share, output: Output) -> None:
     """Print the line of one file after the other: a blocking call, of which several may run."""
     for path in paths:
         safe_point()
+        if output.failure is not None:
+            return
         try:
-            digest = sha256(path)
+            digest = sha256(path, output)
         except OSError as error:
             output.complain(path, error)
         else:
@@ -176,10 +178,9 @@ def print_checksums(paths: Share, output: Output) -> None:
 
 async def main(directory: str, jobs: int) -> Output:
     """Share the files below a directory among so many calls, and wait for all."""
-    runner = asyncrun.Runner(max_threads=jobs)
-    output = Output(runner.stop)
+    output = Output()
     paths = Share(files_below(directory, output))
-    async with runner:
+    async with asyncrun.Runner(max_threads=jobs) as runner:
         for _ in range(jobs):
             runner.submit(print_checksums, paths, output)
     return output

@@ -67,7 +67,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 ONE_FILE = """
 import runpy, sys
-print(runpy.run_path(sys.argv[1])["sha256"](sys.argv[2]))
+example = runpy.run_path(sys.argv[1])
+print(example["sha256"](sys.argv[2], example["Output"]()))
 """
 
 
