@@ -230,11 +230,17 @@ class _Watchdog:
 
     def arm(self, signum: int) -> None:
         self._signum = signum
-        self._go.release()
+        self._let_go()
 
     def dismiss(self) -> None:
-        self._go.release()
-        self._thread.join()
+        self._let_go()
+        if self._signum is None:
+            self._thread.join()
+
+    def _let_go(self) -> None:
+        # A handler of main's may call ours at any moment, and so arm what is being dismissed.
+        with suppress(RuntimeError):
+            self._go.release()
 
     def _watch(self) -> None:
         self._go.acquire()

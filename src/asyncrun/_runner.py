@@ -50,7 +50,6 @@ T = TypeVar("T")
 DEFAULT_THREADS: Final = 40
 """What AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
 
-
 USE: Final = "use it as `async with Runner() as runner:`"
 
 

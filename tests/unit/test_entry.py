@@ -173,6 +173,26 @@ def test_the_watchdog_dumps_the_stacks_and_dies(
     assert "asyncrun: still here 0.001 s after SIGUSR1; the stacks" in capfd.readouterr().err
 
 
+# rules 16 and 17
+def test_a_signal_that_a_handler_of_main_hands_on_may_arm_what_is_being_dismissed(
+    deaths: list[int], restored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals = _entry._Signals(exit_timeout=0.001)
+    with signals:
+        watchdog = signals._watchdog
+        assert watchdog is not None
+        dismiss = watchdog.dismiss
+
+        def late() -> None:
+            signals._on_signal(signal.SIGINT, None)
+            dismiss()
+
+        monkeypatch.setattr(watchdog, "dismiss", late)
+    watchdog._thread.join(PATIENCE)
+    assert deaths == [signal.SIGINT]
+
+
 # rules 14 and 17
 def test_the_watchdog_spares_an_interactive_interpreter(
     deaths: list[int], monkeypatch: pytest.MonkeyPatch
