@@ -345,6 +345,7 @@ anyio.run(main, **run_options)
         backend,
     )
     child.expect()
+    child.rest()
     child.send(signal.SIGINT)
     child.expect("halting")
     child.send(signal.SIGINT)

@@ -61,6 +61,7 @@ def test_a_runner_under_another_entry_point_dies_by_sigint(
 ) -> None:
     child = start(PROGRAM, entry, backend, call, "interrupt")
     child.expect()
+    child.rest()
     child.send(signal.SIGINT)
     status, output, errors = child.finish()
     assert status == -signal.SIGINT, errors
