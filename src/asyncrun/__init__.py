@@ -9,11 +9,13 @@ from ._stop import StopSource as StopSource
 from ._stop import StopToken as StopToken
 from ._stop import safe_point as safe_point
 from ._stop import stop_token as stop_token
+from ._stream import Results as Results
 from ._threads import run_sync as run_sync
 
 __all__ = (
     "CallInfo",
     "Interrupted",
+    "Results",
     "Runner",
     "StopSource",
     "StopToken",

@@ -1,37 +1,30 @@
-"""What is running: the life of one blocking call, the registry of all, and the report.
+"""What is running: the registry of all calls, and the report of what is left.
 
-Rules of this room (DESIGN.md, 7, 8 and 10):
+Rules of this room (DESIGN.md, 8 and 10):
 
-- A call is known here from the moment a worker begins it to the moment the worker has really
-  ended it, whether or not anybody still waits for it.
-- Worker and waiter meet at two points, each decided by one atomic claim, so that a cancellation
-  may come at any moment: does the call begin at all, or is it dropped? Who is the last to leave
-  it, and so gives its slot back?
-- Where calls run is the business of a `Worker`; this room knows only the protocol.
+- A call is listed from the moment a worker begins it to the moment the worker has really ended
+  it, whether or not anybody still waits for it.
+- Where calls run, and what is done with their results, is not known here.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
 
-from ._errors import Stopped, WrongFunctionError
-from ._stop import StopSource, is_async
+from ._errors import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
-    from ._stop import StopToken
+    from ._stop import StopSource
 
 T = TypeVar("T")
 
@@ -63,139 +56,49 @@ class CallInfo:
         return f"{title}, {self.age:.1f} s, at {self.where or NO_LINE}"
 
 
-@final
-class Call(Generic[T]):
-    """One blocking call.
+class Running(Protocol[T]):
+    """A call as the registry sees it.
 
-    The worker calls `begin` first and `end` last; the waiter calls `leave` when it stops waiting,
-    with the result or without. Of `end` and `leave`, the one that comes second finds the call
-    over, and must give its slot back.
+    Attributes:
+        source: Its stop flag.
+        started: When it began, by `time.monotonic`.
+        thread: Where it runs, by `threading.get_ident`.
+        func: What is called.
+        args: With what.
     """
 
-    __slots__ = (
-        "_begun",
-        "_over",
-        "args",
-        "error",
-        "func",
-        "function",
-        "name",
-        "owner",
-        "source",
-        "started",
-        "thread",
-    )
+    source: StopSource
+    started: float
+    thread: int
+    func: Callable[..., T]
+    args: tuple[object, ...]
 
-    def __init__(
-        self,
-        func: Callable[..., T],
-        args: tuple[object, ...],
-        *,
-        name: str | None = None,
-        owner: object = None,
-        follow: StopToken | None = None,
-    ) -> None:
-        self.func = func
-        self.args = args
-        self.function = function_name(func)
-        self.name = self.function if name is None else name
-        self.owner = owner
-        self.source = StopSource() if follow is None else StopSource(follow)
-        self.started = 0.0
-        self.thread = 0
-        self.error: BaseException | None = None
-        self._begun = threading.Lock()
-        self._over = threading.Lock()
+    @property
+    def name(self) -> str:
+        """The name by which its user knows it."""
+        ...
 
-    def begin(self) -> bool:
-        """Tell the worker whether to run the call; it is not run if its waiter has left."""
-        if not self._begun.acquire(blocking=False):
-            return False
-        self.thread = threading.get_ident()
-        self.started = time.monotonic()
-        running[self] = None
-        return True
+    @property
+    def function(self) -> str:
+        """The name of what is called."""
+        ...
 
-    def end(
-        self,
-        error: BaseException | None = None,
-        *,
-        expected: tuple[type[BaseException], ...] = (),
-    ) -> bool:
-        """Note that the worker is done.
-
-        Args:
-            error: What the call raised, if anything.
-            expected: What it may raise when it is abandoned, apart from `Stopped`.
-
-        Returns:
-            Whether the waiter has left before.
-        """
-        self.error = error
-        if self._over.acquire(blocking=False):
-            running.pop(self, None)  # unless `leave` was faster
-            return False
-        try:
-            self._log_late(expected)
-        finally:
-            del running[self]
-        return True
-
-    def leave(self, error: BaseException | None = None) -> bool:
-        """Note that the waiter is done.
-
-        Args:
-            error: What it got in place of a result, if anything.
-
-        Returns:
-            Whether the call is over. If not, it is abandoned, and now asked to stop.
-        """
-        if self._begun.acquire(blocking=False):
-            return True
-        if self._over.acquire(blocking=False):
-            self.source.stop("its caller was cancelled")
-            return False
-        running.pop(self, None)  # `end` is about to: what is over must not be reported
-        seen = error is not None and self.error is error.__cause__  # asyncio wraps StopIteration
-        if self.error is not error and not seen:
-            self._log_late()  # it ended just as its waiter was cancelled: nobody saw the error
-        self.error = None  # its traceback holds a frame that holds this call
-        return True
+    @property
+    def owner(self) -> object:
+        """The runner that it belongs to, if any."""
+        ...
 
     def heeds(self) -> bool:
         """Tell whether the call is likely to end soon after it was asked to stop."""
-        return self.source.token._heeds()  # noqa: SLF001 - looking at it must not count as a look
-
-    def _log_late(self, expected: tuple[type[BaseException], ...] = ()) -> None:
-        error, self.error = self.error, None
-        if error is not None and not isinstance(error, (Stopped, *expected)):
-            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
-
-            logging.getLogger("asyncrun").warning(
-                "%s failed after its caller had stopped waiting", self.name, exc_info=error
-            )
-
-
-class Worker(Protocol):
-    """A place where calls run: threads today; whatever else can begin, flag and end a call."""
-
-    async def run(self, call: Call[T]) -> T:
-        """Run a call and return its result.
-
-        When cancelled it must leave the call at once and give back the slot when the call has
-        really ended. Whenever a call that was left ends, it wakes the runner.
-
-        On cancel: the call is left running and is asked to stop.
-        """
         ...
 
 
-def invoke(call: Call[T]) -> T:
+def invoke(call: Running[T]) -> T:
     """Call the user's function: the frame that separates its frames from the worker's."""
     return call.func(*call.args)
 
 
-running: Final[dict[Call[Any], None]] = {}
+running: Final[dict[Running[Any], None]] = {}
 """Every call of this process that has begun and not ended, in the order of beginning."""
 
 announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
@@ -204,12 +107,12 @@ announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
 """Tells whether the entry point is about to report what is left itself (rule 14)."""
 
 
-def snapshot(calls: Iterable[Call[Any]]) -> list[CallInfo]:
+def snapshot(calls: Iterable[Running[Any]]) -> list[CallInfo]:
     """Describe those of the calls that are still running, the oldest first."""
     return [_info(*each) for each in _located(calls)]
 
 
-def _located(calls: Iterable[Call[Any]]) -> list[tuple[Call[Any], float, str | None]]:
+def _located(calls: Iterable[Running[Any]]) -> list[tuple[Running[Any], float, str | None]]:
     frames = sys._current_frames()  # noqa: SLF001 - documented, and the only way
     now = time.monotonic()
     return [
@@ -219,7 +122,7 @@ def _located(calls: Iterable[Call[Any]]) -> list[tuple[Call[Any], float, str | N
     ]
 
 
-def _info(call: Call[Any], age: float, where: str | None) -> CallInfo:
+def _info(call: Running[Any], age: float, where: str | None) -> CallInfo:
     return CallInfo(
         name=call.name,
         function=call.function,
@@ -254,7 +157,7 @@ LINES: Final = 10
 """How many leftovers are listed one by one, so that they do not scroll other output away."""
 
 
-def report(calls: Iterable[Call[Any]]) -> list[str]:
+def report(calls: Iterable[Running[Any]]) -> list[str]:
     """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
     left = _located(calls)
     if len(left) <= LINES:
@@ -270,7 +173,7 @@ def report(calls: Iterable[Call[Any]]) -> list[str]:
     return [*lines, f"left running: {others} more"] if others else lines
 
 
-def log_left_behind(runner: object, calls: Iterable[Call[Any]]) -> None:
+def log_left_behind(runner: object, calls: Iterable[Running[Any]]) -> None:
     """Log what a runner leaves behind, unless the entry point is about to print it."""
     if not announced.get()() and (lines := report(calls)):
         import logging  # noqa: PLC0415 - 10 ms, and rarely needed
@@ -279,73 +182,24 @@ def log_left_behind(runner: object, calls: Iterable[Call[Any]]) -> None:
             logging.getLogger("asyncrun").warning("%s: %s", runner, line)
 
 
+def log_late(name: str, error: BaseException, expected: tuple[type[BaseException], ...]) -> None:
+    """Log an error that nobody waits for any more (rule 8).
+
+    Args:
+        name: The call's.
+        error: What it raised.
+        expected: What it may raise when nobody waits, apart from `Stopped`.
+    """
+    if not isinstance(error, (Stopped, *expected)):
+        import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+        logging.getLogger("asyncrun").warning(
+            "%s failed after its caller had stopped waiting", name, exc_info=error
+        )
+
+
 def function_name(func: object) -> str:
     """Give the name by which people know a callable."""
     while isinstance(func, partial):
         func = func.func
     return getattr(func, "__qualname__", None) or type(func).__qualname__
-
-
-def check_blocking(caller: str, func: object) -> None:
-    """Refuse what is not a plain function to be called in a worker.
-
-    Args:
-        caller: Who refuses, for the message.
-        func: What was given.
-
-    Raises:
-        WrongFunctionError: ``func`` is not callable, or a coroutine function (a `TypeError`).
-    """
-    wanted = "a blocking function"
-    _refuse_coroutine(caller, wanted, func)
-    if not callable(func):
-        raise WrongFunctionError(caller, wanted, func)
-    if is_async(func):
-        cure = "await it, or start it with Runner.start_soon()"
-        raise WrongFunctionError(caller, wanted, func, cure)
-
-
-def _refuse_coroutine(caller: str, wanted: str, func: object) -> None:
-    if inspect.iscoroutine(func):
-        func.close()
-        cure = "give the function and its arguments, without calling it"
-        raise WrongFunctionError(caller, wanted, func, cure)
-
-
-def check_async(caller: str, func: object) -> None:
-    """Refuse what cannot be an async function.
-
-    Args:
-        caller: Who refuses, for the message.
-        func: What was given.
-
-    Raises:
-        WrongFunctionError: ``func`` is a coroutine, or not callable (a `TypeError`).
-    """
-    wanted = "an async function"
-    _refuse_coroutine(caller, wanted, func)
-    if not callable(func):
-        raise WrongFunctionError(caller, wanted, func)
-
-
-def coroutine_of(
-    caller: str, func: Callable[..., Coroutine[Any, Any, T] | object], args: tuple[object, ...]
-) -> Coroutine[Any, Any, T]:
-    """Call an async function.
-
-    Args:
-        caller: Who refuses, for the message.
-        func: What was given.
-        args: Its positional arguments.
-
-    Returns:
-        Its coroutine.
-
-    Raises:
-        WrongFunctionError: ``func`` gave something else than a coroutine (a `TypeError`).
-    """
-    result: object = func(*args)
-    if not isinstance(result, Coroutine):
-        cure = f"it returned {result!r}, not a coroutine"
-        raise WrongFunctionError(caller, "an async function", func, cure)
-    return cast("Coroutine[Any, Any, T]", result)

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import anyio
 
-from ._calls import announced, check_async, coroutine_of, report, running
-from ._errors import Interrupted, OutOfRangeError, first_of
+from ._calls import announced, report, running
+from ._checks import check_async, check_timeout, coroutine_of
+from ._errors import Interrupted, first_of
 from ._threads import flush_streams, free_streams, loop_poster
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ def run(
         WrongFunctionError: ``main`` is not an async function (a `TypeError`).
         OutOfRangeError: ``exit_timeout`` is not above 0 (a `ValueError`).
     """
-    if exit_timeout is not None and not exit_timeout > 0:
-        raise OutOfRangeError("exit_timeout", "> 0 seconds or None", exit_timeout)
+    check_timeout("exit_timeout", exit_timeout)
     check_async("run()", main)
     signals = _Signals(exit_timeout)
     options = None if backend_options is None else dict(backend_options)

@@ -78,6 +78,24 @@ class WrongFunctionError(TypeError):
         self.cure = cure
 
 
+class NotIterableError(TypeError):
+    """Something was given that has no items to take one by one."""
+
+    def __init__(self, caller: str, got: object) -> None:
+        super().__init__(f"{caller} wants an iterable or an async iterable of items, got {got!r}")
+        self.caller = caller
+        self.got = got
+
+
+class TimedOutError(TimeoutError):
+    """A call took longer than it was given."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(f"{name} took longer than {seconds:g} s")
+        self.name = name
+        self.seconds = seconds
+
+
 class NoSuchWorkerError(ValueError):
     """``worker=`` names a kind of worker that this version does not have."""
 

@@ -1,62 +1,48 @@
-"""The Runner: a task group that can stop what it started.
+"""The Runner: what can be started, and where, and how to stop it all.
 
-Rules of this room (DESIGN.md, 9, 10 and 12):
+Rules of this room:
 
-- Everything runs in one AnyIO task group. When the runner fails, is cancelled or is stopped, the
-  group is cancelled first and the tokens are set in the same breath, so that a task of the group
-  ends by cancellation and never by a `Stopped` from its own call.
-- Leaving waits, shielded and for at most ``grace`` seconds, for abandoned calls that are likely
-  to notice; the others are reported and left behind.
-- A KeyboardInterrupt comes out as itself.
+- Here is the public face: what is refused, what is explained. How everything ends together is the
+  business of `_group`, where calls run that of a `Worker`, and `map` that of `_stream`.
+- A runner has slots of its own and does not eat AnyIO's.
 """
 
 from __future__ import annotations
 
-import threading
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, final, overload
 
 import anyio
-import anyio.lowlevel
 
-from ._calls import (
-    Call,
-    CallInfo,
+from ._calls import CallInfo, function_name, snapshot
+from ._checks import (
     check_async,
     check_blocking,
+    check_count,
+    check_seconds,
+    check_timeout,
     coroutine_of,
-    function_name,
-    log_left_behind,
-    running,
-    snapshot,
 )
-from ._errors import NoSuchWorkerError, OutOfRangeError, Stopped, WrongStateError, first_of
-from ._stop import NEVER, StopSource, current
-from ._threads import ThreadWorker, loop_poster
+from ._errors import NoSuchWorkerError
+from ._group import Group
+from ._loops import Queue
+from ._stream import Options, Results
+from ._threads import ThreadWorker
+from ._work import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
     from types import TracebackType
     from typing import Self, TypeVarTuple
 
-    from anyio.abc import TaskGroup
-
-    from ._calls import Worker
+    from ._work import Worker
 
     ArgsT = TypeVarTuple("ArgsT")
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 DEFAULT_THREADS: Final = 40
 """What AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
-
-USE: Final = "use it as `async with Runner() as runner:`"
-
-
-class _State(Enum):
-    NEW = "is not entered yet"
-    ENTERED = "is entered already"
-    LEFT = "was left already"
 
 
 @final
@@ -91,35 +77,20 @@ class Runner:
     def __init__(
         self, *, max_threads: int | None = None, grace: float = 2.0, name: str | None = None
     ) -> None:
-        if max_threads is not None and not (max_threads >= 1 and max_threads % 1 == 0):
-            raise OutOfRangeError("max_threads", "a whole number >= 1 or None", max_threads)
-        if not grace >= 0:
-            raise OutOfRangeError("grace", ">= 0 seconds", grace)
+        check_count("max_threads", max_threads)
+        check_seconds("grace", grace)
         self._max_threads = DEFAULT_THREADS if max_threads is None else max_threads
-        self._grace = grace
         self._name = name
-        self._state = _State.NEW
-        self._source = StopSource()
-        self._waits: dict[Call[Any], anyio.CancelScope] = {}
-        self._tasks = 0
-        self._own: set[int] = set()
+        self._group = Group(self, grace)
 
     def __repr__(self) -> str:
         return "<Runner>" if self._name is None else f"<Runner {self._name!r}>"
 
     async def __aenter__(self) -> Self:
-        if self._state is not _State.NEW:
-            cure = "a runner can be entered once, make a new one"
-            raise WrongStateError(self, self._state.value, cure)
-        self._post = loop_poster()
-        self._changed = anyio.Event()
-        threads = ThreadWorker(anyio.CapacityLimiter(self._max_threads), ended=self._notify)
+        slots = anyio.CapacityLimiter(self._max_threads)
+        threads = ThreadWorker(slots, ended=self._group.notify, queue=Queue())
+        await self._group.enter()
         self._workers: dict[str, Worker] = {"thread": threads}
-        self._group: TaskGroup = anyio.create_task_group()
-        await self._group.__aenter__()
-        self._own.add(anyio.get_current_task().id)
-        self._thread = threading.get_ident()
-        self._state = _State.ENTERED
         return self
 
     async def __aexit__(
@@ -129,15 +100,9 @@ class Runner:
         traceback: TracebackType | None,
     ) -> bool:
         try:
-            return await self._leave(exc, traceback)  # noqa: ASYNC102 - if nothing is wrong
+            return await self._group.leave(exc, traceback)  # noqa: ASYNC102 - it is bounded
         finally:
-            self._state = _State.LEFT
-            try:
-                with anyio.move_on_after(self._grace, shield=True):
-                    await self._wait_while(self._is_ending)
-            finally:
-                log_left_behind(self, self._running())
-                del exc, traceback
+            del exc, traceback
 
     async def run_sync(
         self,
@@ -168,7 +133,7 @@ class Runner:
             NoSuchWorkerError: There is no such worker (a `ValueError`).
         """
         call, place = self._call("Runner.run_sync()", func, args, worker, None)
-        return await self._wait_for(call, place)
+        return await self._group.wait_for(call, place)
 
     def submit(
         self,
@@ -197,7 +162,7 @@ class Runner:
         """
         call, place = self._call("Runner.submit()", func, args, worker, name)
         # Without a scope of its own: its task is the group's, and so cancelled with it.
-        return self._spawn(place.run(call), call.name)
+        return self._group.spawn(place.run(call), call.name)
 
     def start_soon(
         self,
@@ -219,10 +184,114 @@ class Runner:
             WrongFunctionError: ``async_func`` gives no coroutine (a `TypeError`).
             WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
         """
-        self._check_entered()
+        self._group.check_entered()
         check_async("Runner.start_soon()", async_func)
         task: Coroutine[Any, Any, T] = coroutine_of("Runner.start_soon()", async_func, args)
-        return self._spawn(task, function_name(async_func) if name is None else name)
+        return self._group.spawn(task, function_name(async_func) if name is None else name)
+
+    @overload
+    def map(
+        self,
+        func: Callable[[A], T],
+        items: Iterable[A] | AsyncIterable[A],
+        *,
+        worker: Literal["thread"] = ...,
+        ordered: bool = ...,
+        buffer: int | None = ...,
+        timeout: float | None = ...,
+        return_exceptions: Literal[False] = ...,
+        limit: int | None = ...,
+    ) -> Results[T]: ...
+
+    @overload
+    def map(
+        self,
+        func: Callable[[A], T],
+        items: Iterable[A] | AsyncIterable[A],
+        *,
+        worker: Literal["thread"] = ...,
+        ordered: bool = ...,
+        buffer: int | None = ...,
+        timeout: float | None = ...,
+        return_exceptions: bool,
+        limit: int | None = ...,
+    ) -> Results[T | Exception]: ...
+
+    def map(  # noqa: PLR0913 - options that belong together
+        self,
+        func: Callable[[A], T],
+        items: Iterable[A] | AsyncIterable[A],
+        *,
+        worker: Literal["thread"] = "thread",
+        ordered: bool = True,
+        buffer: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+        limit: int | None = None,
+    ) -> Results[T] | Results[T | Exception]:
+        """Call a blocking function with each item, and stream the results.
+
+        Use it as an async context manager that gives an async iterator::
+
+            async with runner.map(fetch, urls, ordered=False) as results:
+                async for page in results:
+                    ...
+
+        Each item has a stop token, a context and an entry in `calls` of its own, as if it were a
+        call by itself, but costs a few microseconds instead of a few hundred. If an item fails,
+        the map ends: the other items are asked to stop, and the next step of the ``async for``
+        raises the error, with a note that names the item. Leaving the block early, by ``break``
+        or in whatever way, asks what runs to stop and drops what waits; unless the task is being
+        cancelled, it then waits up to ``grace`` seconds for calls that are likely to notice.
+
+        While others wait for a slot, a map gives up each slot after about one item. An item that
+        itself waits for the results of a map of this runner holds its slot meanwhile: if such
+        items can take every slot, they wait for ever; let a ``limit`` leave one free.
+
+        Args:
+            func: A plain function of one argument.
+            items: What to call it with; any iterable or async iterable, also an endless one. It
+                is iterated in the event loop's thread, while results are being read, and at most
+                ``buffer`` items ahead of the reader; if it raises, so does the ``async for``
+                after the results of the items before.
+            worker: Where to run it.
+            ordered: Whether results come in the order of the items, or as they are there.
+            buffer: How many items may be taken and not yet read the result of, at least 1; None
+                means 4 for each slot, at least 64. Fewer than ``limit`` leave slots unused.
+            timeout: Seconds, above 0, that an item may take from when it begins. One that takes
+                longer is asked to stop, and its error is a `TimeoutError`; its slot is not free
+                before its thread has really ended.
+            return_exceptions: Whether an `Exception` of an item takes the place of its result,
+                and the others go on; also a time-out.
+            limit: How many slots it may take at once, at least 1; None means all.
+
+        Returns:
+            The async context manager and iterator, which also counts:
+            `Results.total`, `~Results.started`, `~Results.done`, `~Results.failed` and
+            `~Results.running`.
+
+        Raises:
+            WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
+            NotIterableError: ``items`` cannot be iterated (a `TypeError`).
+            OutOfRangeError: ``buffer``, ``limit`` or ``timeout`` is out of its range (a
+                `ValueError`).
+            WrongStateError: The runner is not entered, or was left, or this is another thread
+                than its event loop's (a `RuntimeError`).
+            NoSuchWorkerError: There is no such worker (a `ValueError`).
+        """
+        place = self._worker("Runner.map()", func, worker)
+        check_count("buffer", buffer)
+        check_count("limit", limit)
+        check_timeout("timeout", timeout)
+        slots = place.capacity if limit is None else min(limit, place.capacity)
+        options = Options(
+            ordered=ordered,
+            buffer=max(4 * slots, 64) if buffer is None else buffer,
+            timeout=timeout,
+            keep_errors=return_exceptions,
+            limit=slots,
+        )
+        return Results(func, items, options, self._group, place)
 
     def stop(self, reason: str | None = None) -> None:
         """Stop everything: cancel every task, and ask every call to stop.
@@ -236,24 +305,11 @@ class Runner:
         Raises:
             WrongStateError: The runner is not entered yet (a `RuntimeError`).
         """
-        if self._state is _State.NEW:
-            raise WrongStateError(self, self._state.value, USE)
-        # Posted first, so that no `Stopped` of a call reaches its task before the cancellation.
-        self._post(self._halt, reason)
-        self._source.stop(reason)
+        self._group.stop(reason)
 
     def calls(self) -> list[CallInfo]:
         """Say which calls are running now, the oldest first; also those left behind."""
-        return snapshot(self._running())
-
-    def _check_entered(self) -> None:
-        if self._state is _State.NEW:
-            raise WrongStateError(self, self._state.value, USE)
-        if self._state is _State.LEFT:
-            raise WrongStateError(self, self._state.value, "make a new one")
-        if self._thread != threading.get_ident():
-            cure = "in a call, go through anyio.from_thread.run_sync(runner.submit, ...)"
-            raise WrongStateError(self, "belongs to the thread of its event loop", cure)
+        return snapshot(self._group.running())
 
     def _call(
         self,
@@ -263,139 +319,12 @@ class Runner:
         kind: str,
         name: str | None,
     ) -> tuple[Call[T], Worker]:
-        self._check_entered()
+        place = self._worker(caller, func, kind)
+        return Call(func, args, name=name, owner=self, follow=self._group.token), place
+
+    def _worker(self, caller: str, func: object, kind: str) -> Worker:
+        self._group.check_entered()
         check_blocking(caller, func)
         if kind not in self._workers:
             raise NoSuchWorkerError(kind, tuple(self._workers))
-        call = Call(func, args, name=name, owner=self, follow=self._source.token)
-        return call, self._workers[kind]
-
-    async def _wait_for(self, call: Call[T], worker: Worker) -> T:
-        stopped = self._source.token.is_set()
-        if stopped:
-            self._group.cancel_scope.cancel()  # a stop in another thread may be on its way
-        if anyio.get_current_task().id in self._own:
-            return await worker.run(call)  # cancelled with the group, unless the task is shielded
-        with anyio.CancelScope() as scope:
-            self._waits[call] = scope
-            if stopped:
-                scope.cancel()
-            try:
-                return await worker.run(call)
-            finally:
-                del self._waits[call]
-                self._left()
-        # The runner stopped. A task below one of its own is being cancelled; others get to know.
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        raise Stopped(self._source.token.reason)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> anyio.TaskHandle[T]:
-        handle = self._group.create_task(self._guard(coroutine), name=name)
-        self._tasks += 1
-        return handle
-
-    async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        current.set(NEVER)  # a call that starts a task does not lend it its token
-        task = anyio.get_current_task().id
-        self._own.add(task)
-        try:
-            return await coroutine
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as exc:
-            await self._raise_cancellation(exc)  # noqa: ASYNC120 - that is what it is for
-            self._halt(_why(exc))
-            raise
-        finally:
-            self._own.remove(task)
-            self._tasks -= 1
-            self._left()
-
-    async def _raise_cancellation(self, error: BaseException) -> None:
-        # A shielded wait gets to see the `Stopped` of its call. Once the runner is stopping, the
-        # task ends by the cancellation that the shield kept off.
-        if isinstance(error, Stopped) and self._source.token.is_set():
-            self._group.cancel_scope.cancel()
-            await anyio.lowlevel.checkpoint_if_cancelled()
-
-    def _halt(self, reason: str | None) -> None:
-        self._group.cancel_scope.cancel()
-        if self._waits:
-            # A turn later those below the group's own tasks are gone, and do not cost twice.
-            self._post(self._cancel_waits)
-        self._source.stop(reason)
-
-    def _cancel_waits(self) -> None:
-        for scope in list(self._waits.values()):
-            scope.cancel()
-
-    def _running(self) -> list[Call[Any]]:
-        return [call for call in list(running) if call.owner is self]
-
-    def _left(self) -> None:
-        if not self._is_busy():  # nobody waits for less than the last one
-            self._changed.set()
-
-    def _notify(self) -> None:
-        self._changed.set()
-
-    async def _wait_while(self, busy: Callable[[], bool]) -> None:
-        while busy():
-            self._changed = anyio.Event()
-            await self._changed.wait()
-
-    async def _leave(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
-        try:
-            return await self._leave_group(exc, traceback)
-        except BaseExceptionGroup as group:
-            interrupts, rest = group.split(KeyboardInterrupt)
-            if interrupts is None:
-                raise
-            interrupt = first_of(interrupts)
-            del interrupts
-        finally:
-            del exc, traceback
-        try:  # outside the handler: the group as its context would make a reference cycle
-            raise interrupt from rest
-        finally:
-            del interrupt, rest
-
-    async def _leave_group(
-        self, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        error = exc
-        # The group must be left whatever comes: a KeyboardInterrupt may, or a callback's error.
-        try:
-            if exc is None:
-                # Inside the group, so that its cancellation, by whatever, is seen here at once.
-                await self._wait_while(self._is_busy)
-                self._state = _State.LEFT
-            else:
-                await self._raise_cancellation(exc)
-        except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
-            error = caught
-        try:
-            if error is not None:
-                self._halt(_why(error))
-        except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
-            error = caught
-        try:
-            kind = None if error is None else type(error)
-            swallowed = bool(await self._group.__aexit__(kind, error, traceback))
-            if error is not None and error is not exc and not swallowed:
-                raise error
-            return swallowed
-        finally:
-            del exc, error, traceback
-
-    def _is_busy(self) -> bool:
-        return bool(self._tasks or self._waits)
-
-    def _is_ending(self) -> bool:
-        return bool(self._waits) or any(call.heeds() for call in self._running())
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, anyio.get_cancelled_exc_class()):
-        return "its runner was cancelled"
-    return f"its runner failed with {type(error).__name__}"
+        return self._workers[kind]

@@ -26,12 +26,17 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from ._calls import Call, check_blocking, invoke, running
-from ._stop import current
+from ._calls import running
+from ._checks import check_blocking
+from ._loops import NO_LOOPS, Loop
+from ._work import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self, TypeVarTuple
+
+    from ._loops import Queue
+    from ._work import Batch, Stay
 
     ArgsT = TypeVarTuple("ArgsT")
 
@@ -76,29 +81,60 @@ async def run_sync(
 class ThreadWorker:
     """Runs calls in threads, at most as many at once as ``slots`` allows."""
 
-    __slots__ = ("_cancellations", "_ended", "_post", "_slots")
+    __slots__ = ("_cancellations", "_ended", "_post", "_queue", "_slots")
 
     def __init__(
-        self, slots: anyio.CapacityLimiter, *, ended: Callable[[], None] = lambda: None
+        self,
+        slots: anyio.CapacityLimiter,
+        *,
+        ended: Callable[[], None] = lambda: None,
+        queue: Queue = NO_LOOPS,
     ) -> None:
         self._slots = slots
         self._ended = ended
+        self._queue = queue
         self._post = loop_poster()
-        self._cancellations = _cancellations()
+        self._cancellations = cancellations()
+
+    @property
+    def capacity(self) -> int:
+        """See `Worker.capacity`."""
+        return int(self._slots.total_tokens)
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a thread; see `Worker.run`."""
-        _make_threads_daemons()
+        await self._take_slot(call)
+        return await self._use_slot(call)
+
+    async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
+        """Run items in a thread; see `Worker.serve`."""
+        loop = Loop(batch, self._queue, self._cancellations)
+        await self._take_slot(loop)
+        batch.servers.append(loop)
         try:
-            self._slots.acquire_on_behalf_of_nowait(call)
+            admitted()
+            await self._use_slot(loop)
+        finally:
+            batch.retire(loop)
+
+    async def _take_slot(self, stay: Stay[Any]) -> None:
+        try:
+            self._slots.acquire_on_behalf_of_nowait(stay)
         except anyio.WouldBlock:
-            await self._slots.acquire_on_behalf_of(call)
+            self._queue.enter(stay)
+            try:
+                await self._slots.acquire_on_behalf_of(stay)
+            finally:
+                self._queue.leave(stay)
+
+    async def _use_slot(self, stay: Stay[T]) -> T:
+        _make_threads_daemons()
         error = None
         try:
             while True:
                 try:
                     return await anyio.to_thread.run_sync(
-                        self._work, call, abandon_on_cancel=True, limiter=_NO_LIMIT
+                        self._work, stay, abandon_on_cancel=True, limiter=_NO_LIMIT
                     )
                 except _NotDaemonError as refusal:
                     _retire(refusal.thread)
@@ -106,43 +142,42 @@ class ThreadWorker:
             error = exc
             raise
         finally:
-            if call.leave(error):
-                self._slots.release_on_behalf_of(call)
+            if stay.leave(error):
+                self._slots.release_on_behalf_of(stay)
             del error
 
-    def _work(self, call: Call[T]) -> T:
+    def _work(self, stay: Stay[T]) -> T:
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
         # closed at exit while a call holds its lock, CPython would abort.
         _pinned = sys.stdin, sys.stdout, sys.stderr
         if not (thread := threading.current_thread()).daemon and _patched:
             raise _NotDaemonError(thread)
-        if not call.begin():
+        if not stay.begin():
             return cast("T", None)  # nobody is waiting any more
-        current.set(call.source.token)
         try:
-            result = invoke(call)
+            result = stay.run()
         except BaseException as exc:
-            if self._end(call, exc):
+            if self._end(stay, exc):
                 return cast("T", None)  # noqa: ASYNC104 - in a thread nothing is cancelled
             raise
-        self._end(call)
+        self._end(stay)
         return result
 
-    def _end(self, call: Call[Any], error: BaseException | None = None) -> bool:
+    def _end(self, stay: Stay[Any], error: BaseException | None = None) -> bool:
         late = True  # it raises only where a log handler does, and so only if it is late
         try:
-            late = call.end(error, expected=self._cancellations)
+            late = stay.end(error, expected=self._cancellations)
         finally:
             if late:
-                self._post(self._finish, call)
+                self._post(self._finish, stay)
         return late
 
-    def _finish(self, call: Call[Any]) -> None:
-        self._slots.release_on_behalf_of(call)
+    def _finish(self, stay: Stay[Any]) -> None:
+        self._slots.release_on_behalf_of(stay)
         self._ended()
 
 
-def _cancellations() -> tuple[type[BaseException], ...]:
+def cancellations() -> tuple[type[BaseException], ...]:
     """Give what `anyio.from_thread` raises in a call that was abandoned."""
     if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
         return (anyio.get_cancelled_exc_class(),)

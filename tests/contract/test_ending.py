@@ -66,11 +66,11 @@ async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(gate: type[Gate
 
 async def test_a_task_that_meets_a_stop_before_its_cancellation_gets_no_stopped() -> None:
     async with Runner() as runner:
-        runner._source.stop()  # what a stop in another thread does while this task runs
+        runner._group._source.stop()  # what a stop in another thread does while this task runs
         await runner.run_sync(str)
         pytest.fail("the block went on")
     async with Runner() as runner:
-        runner._source.stop()
+        runner._group._source.stop()
         runner.submit(str)
         await runner.run_sync(str)
 
@@ -263,7 +263,7 @@ async def test_a_cancellation_that_the_group_leaves_to_its_caller_is_raised() ->
     with anyio.CancelScope() as scope:
         async with Runner() as runner:
             runner.start_soon(anyio.sleep_forever)
-            runner._group = Group(runner._group)  # type: ignore[assignment]
+            runner._group._group = Group(runner._group._group)  # type: ignore[assignment]
             scope.cancel()
         left = True
     assert scope.cancelled_caught

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
-from asyncrun import StopToken, _calls, _stop
+from asyncrun import StopToken, _calls, _stop, _work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ WAITS: Final = {
 }
 """The only two places of `_stop` that may block: the function, and what its line contains."""
 
-TRACED: Final = {_stop.__file__, _calls.__file__}
+TRACED: Final = {_stop.__file__, _calls.__file__, _work.__file__}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

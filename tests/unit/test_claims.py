@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from asyncrun import Stopped
-from asyncrun._calls import Call, running
+from asyncrun._calls import running
+from asyncrun._work import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

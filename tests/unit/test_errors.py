@@ -13,7 +13,9 @@ import pytest
 from asyncrun import Interrupted, Stopped, StopSource, _errors
 from asyncrun._errors import (
     NoSuchWorkerError,
+    NotIterableError,
     OutOfRangeError,
+    TimedOutError,
     WrongFunctionError,
     WrongStateError,
 )
@@ -66,6 +68,18 @@ if TYPE_CHECKING:
             {"worker": "process", "known": ("thread",)},
         ),
         (
+            NotIterableError("Runner.map()", 5),
+            TypeError,
+            "Runner.map() wants an iterable or an async iterable of items, got 5",
+            {"caller": "Runner.map()", "got": 5},
+        ),
+        (
+            TimedOutError("fetch", 0.5),
+            TimeoutError,
+            "fetch took longer than 0.5 s",
+            {"name": "fetch", "seconds": 0.5},
+        ),
+        (
             WrongStateError("the runner", "was left", "make a new one"),
             RuntimeError,
             "the runner was left; make a new one",
@@ -86,8 +100,10 @@ def test_every_error_is_tested_here() -> None:
     tested = {
         Interrupted,
         NoSuchWorkerError,
+        NotIterableError,
         OutOfRangeError,
         Stopped,
+        TimedOutError,
         WrongFunctionError,
         WrongStateError,
     }

@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 
 from asyncrun import _calls
-from asyncrun._calls import Call, function_name, report
+from asyncrun._calls import function_name, report
+from asyncrun._work import Call
 
 Left = tuple[Call[object], float, str | None]
 

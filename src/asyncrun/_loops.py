@@ -1,0 +1,176 @@
+"""Loops over the items of a batch, in threads.
+
+Rules of this room:
+
+- To offload each item by itself takes 200 us and more; a loop takes one after the other, and
+  most of what it does for each is to give it a stop flag and a context of its own.
+- A loop never holds a slot that somebody else waits for longer than about one item's time. Who
+  waits says so and then wakes what idles; who idles says so and then looks who waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextvars import copy_context
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ._calls import invoke, log_late, running
+from ._stop import StopSource, current
+from ._work import GONE, Server
+
+if TYPE_CHECKING:
+    from ._work import Batch, Item, Stay
+
+LINGER: Final = 0.1
+"""Seconds that a loop waits for more: the start of another one costs 0.3 ms, and a thread."""
+
+SLICE: Final = 0.001
+"""Seconds that a busy loop may keep a slot that others wait for: to hand it over costs 0.3 ms."""
+
+
+@final
+class Queue:
+    """Who waits for a slot of one worker, and who could give one."""
+
+    __slots__ = ("_idle", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[Stay[Any]] = deque()
+        self._idle: dict[Loop, None] = {}
+
+    def enter(self, stay: Stay[Any]) -> None:
+        """Note that somebody waits."""
+        self.waiting.append(stay)
+        for loop in list(self._idle):
+            loop.batch.pending.put(None)
+
+    def leave(self, stay: Stay[Any]) -> None:
+        """Note that this one waits no longer."""
+        try:  # noqa: SIM105 - suppress() is slow
+            self.waiting.remove(stay)
+        except ValueError:
+            pass  # a loop has promised it a slot
+
+    def idles(self, loop: Loop) -> None:
+        """Note that a loop has nothing to do."""
+        self._idle[loop] = None
+
+    def works(self, loop: Loop) -> None:
+        """Note that a loop has something to do, or ends."""
+        del self._idle[loop]
+
+    def claims(self, loop: Loop, *, idle: bool) -> bool:
+        """Tell whether a loop is to give up its slot; if so, it is promised to who waits longest.
+
+        A call has a right to it, and so has another batch that has none, or so few that giving
+        it one does not only swap the two.
+        """
+        mine = loop.batch
+        for stay in list(self.waiting):
+            if (other := stay.served()) is mine:
+                continue
+            if idle or other is None or not (held := len(other.servers)):
+                return self._promise()
+            if held + 1 < len(mine.servers):
+                return self._promise()
+        return False
+
+    def _promise(self) -> bool:
+        try:
+            self.waiting.popleft()
+        except IndexError:  # another loop was faster
+            return False
+        return True
+
+
+NO_LOOPS: Final = Queue()
+"""For slots that no loop uses."""
+
+
+@final
+class Loop(Server):
+    """A stay in one thread, in which item after item of a batch runs."""
+
+    __slots__ = ("_expected", "_queue", "_since", "_thread")
+
+    def __init__(
+        self, batch: Batch[Any], queue: Queue, expected: tuple[type[BaseException], ...]
+    ) -> None:
+        super().__init__(batch)
+        self._queue = queue
+        self._expected = expected
+
+    def run(self) -> None:
+        """Run items until there are none, or somebody else is to have the slot."""
+        self._thread = threading.get_ident()
+        self._since = time.monotonic()
+        batch, queue = self.batch, self._queue
+        take, waiting = batch.pending.get_nowait, queue.waiting
+        while not batch.closed:
+            try:
+                item = take()
+            except Empty:
+                if (item := self._next()) is None:
+                    return
+            if item is not None:
+                copy_context().run(self._call, item)
+                del item  # while this waits for the next one
+                if waiting and self._is_to_leave():
+                    return
+
+    def _next(self) -> Item[Any] | None:
+        """Wait for an item, but not for long, and not while somebody waits for the slot."""
+        queue = self._queue
+        queue.idles(self)
+        try:
+            if not queue.waiting:
+                item: Item[Any] | None = self.batch.pending.get(timeout=LINGER)
+                if item is not None:
+                    return item
+            queue.claims(self, idle=True)
+        except Empty:
+            pass
+        finally:
+            queue.works(self)
+        return None
+
+    def _is_to_leave(self) -> bool:
+        return time.monotonic() - self._since >= SLICE and self._queue.claims(self, idle=False)
+
+    def _call(self, item: Item[Any]) -> None:
+        batch = self.batch
+        source = item.source = StopSource()
+        item.thread = self._thread
+        item.started = time.monotonic()
+        running[item] = batch.busy[item] = None
+        if batch.closed:  # in this very moment: its closer may not have seen the item
+            self._end(item, None)
+            return
+        self.started += 1
+        current.set(source.token)
+        error = result = None
+        try:
+            result = invoke(item)
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
+            error = exc
+        try:
+            if self._end(item, error):
+                self.done += 1
+                self.failed += error is not None
+                item.result, item.error = result, error
+                batch.settle(item)
+        finally:
+            del error  # its traceback holds this frame
+
+    def _end(self, item: Item[Any], error: BaseException | None) -> bool:
+        """Note that an item has ended; tell whether somebody waits for its outcome."""
+        del running[item]
+        if self.batch.busy.pop(item, GONE) is not GONE:
+            return True
+        del self.batch.stuck[item]
+        if error is not None:
+            log_late(item.name, error, self._expected)
+        return False
