@@ -44,7 +44,7 @@ class StopToken:
     __slots__ = (
         "__weakref__",
         "_children",
-        "_gate",
+        "_gates",
         "_hooks",
         "_looked",
         "_reasons",
@@ -55,10 +55,8 @@ class StopToken:
         self._set = False
         self._looked = False
         self._reasons: dict[None, str | None] = {}
-        # Closed until the flag is set; then those who wait at it go through one by one. Woken all
-        # at once they would fight for the GIL, which takes longer.
-        self._gate = threading.Lock()
-        self._gate.acquire()
+        # One, made by who waits first: most tokens are never waited for.
+        self._gates: dict[None, threading.Lock] = {}
         self._children: dict[weakref.ref[StopToken], None] = {}
         self._hooks: dict[_Hook, None] = {}
 
@@ -92,16 +90,19 @@ class StopToken:
             Whether the token is set.
         """
         self._looked = True
+        if self._set:
+            return True
         seconds = -1.0 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        gate = self._gates.get(None) or self._gates.setdefault(None, _closed())
         try:
             if not self._set:  # a handler that looks must not wait for the stop it interrupted
-                self._gate.acquire(timeout=seconds)
+                gate.acquire(timeout=seconds)
         finally:
             # Let the next one through, even if a KeyboardInterrupt ends this wait: CPython looks
             # for signals after a call, and there is none before this one.
             if self._set:
                 try:  # noqa: SIM105
-                    self._gate.release()
+                    gate.release()
                 except RuntimeError:
                     pass
         return self._set
@@ -158,9 +159,9 @@ class StopToken:
     def _stop(self, reason: str | None) -> None:
         self._reasons.setdefault(None, reason)
         self._set = True
-        if self._gate.locked():
+        if (gate := self._gates.get(None)) is not None and gate.locked():
             try:  # noqa: SIM105 - suppress() is slow, and a runner stops many at once
-                self._gate.release()
+                gate.release()
             except RuntimeError:  # somebody who passes has just opened it
                 pass
         if self._children:
@@ -182,6 +183,17 @@ class StopToken:
     def _heeds(self) -> bool:
         """Tell whether a stop is likely to be noticed: the flag was looked at, or a hook is set."""
         return self._looked or bool(self._hooks)
+
+
+def _closed() -> threading.Lock:
+    """Make a gate that is closed until the flag is set.
+
+    Then those who wait at it go through one by one. Woken all at once they would fight for the
+    GIL, which takes longer.
+    """
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
 
 
 def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopToken]) -> None:

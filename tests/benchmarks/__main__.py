@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from .calling import run_sync, safe_point
 from .importing import importing
 from .interrupt import interrupt
+from .mapping import mapping
 from .waking import waking
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ BENCHMARKS: Final[dict[str, Callable[..., list[Result]]]] = {
     "safe_point": safe_point,
     "run_sync": run_sync,
     "stop": waking,
+    "map": mapping,
     "interrupt": interrupt,
 }
 
@@ -37,7 +39,7 @@ def main() -> int:
     names: list[str] = options.name or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
-    print(f"{'':46}{'ours':>10}{'rival':>10}{'ratio':>8}{'bar':>7}")
+    print(f"{'':58}{'ours':>10}{'rival':>10}{'ratio':>8}{'bar':>7}")
     missed = False
     for name in names:
         for result in BENCHMARKS[name](quick=options.quick):
@@ -48,15 +50,17 @@ def main() -> int:
 
 def line_of(result: Result) -> str:
     bar = "" if result.bar is None else f"{result.bar:.2f}"
-    times = f"{_readable(result.ours):>10}{_readable(result.rival):>10}"
-    return f"{result.name:46}{times}{result.ratio:8.2f}{bar:>7}  {result.verdict}".rstrip()
+    values = f"{_readable(result.ours, result.unit):>10}{_readable(result.rival, result.unit):>10}"
+    return f"{result.name:58}{values}{result.ratio:8.2f}{bar:>7}  {result.verdict}".rstrip()
 
 
-def _readable(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.2f} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
+def _readable(value: float, unit: str) -> str:
+    if unit == "B":
+        return f"{value / 2**20:.1f} MiB"
+    for name, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{value / size:.2f} {name}"
+    return f"{value * 1e9:.0f} ns"
 
 
 if __name__ == "__main__":

@@ -44,15 +44,17 @@ class Result:
 
     Attributes:
         name: What was measured.
-        ours: Our median, in seconds.
-        rival: The rival's median, in seconds.
+        ours: Our median.
+        rival: The rival's median.
         bar: The most that their ratio may be; None if it is only told.
+        unit: What both are measured in: ``s`` or ``B``.
     """
 
     name: str
     ours: float
     rival: float
     bar: float | None
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:

@@ -44,6 +44,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
+def gate_is_right(token: StopToken) -> bool:
+    """Tell whether the gate, if anybody has waited at it, is open just when the flag is set."""
+    return all(gate.locked() is not token._set for gate in token._gates.values())
+
+
 class Task:
     """A function that runs in a thread of its own."""
 

@@ -19,6 +19,7 @@ import tenacity
 from asyncrun import Stopped, StopSource, StopToken, safe_point, stop_token
 from asyncrun._errors import OutOfRangeError
 from asyncrun._stop import NEVER, current
+from tests.unit.conftest import gate_is_right
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Spawn
@@ -139,7 +140,7 @@ def test_wait_of_zero_or_less_only_looks(timeout: float) -> None:  # rule 2
     assert source.token.wait(timeout) is False is threading.Event().wait(timeout)
     source.stop()
     assert source.token.wait(timeout) is True
-    assert source.token._gate.locked() is not source.token._set
+    assert gate_is_right(source.token)
 
 
 @WITHOUT_LIMIT
@@ -158,7 +159,7 @@ def test_a_stop_wakes_all_that_wait(spawn: Spawn, timeout: float | None) -> None
         assert not task.done
     source.stop()
     assert [task.finish() for task in waiting] == [True, True, True]
-    assert source.token._gate.locked() is not source.token._set
+    assert gate_is_right(source.token)
 
 
 def test_wait_ends_after_its_timeout() -> None:
@@ -167,7 +168,7 @@ def test_wait_ends_after_its_timeout() -> None:
     assert token.wait(0.01) is False
     assert token.wait(timeout=0.01) is False
     assert time.monotonic() - start >= 0.02
-    assert token._gate.locked() is not token._set
+    assert gate_is_right(token)
 
 
 def test_wait_refuses_what_is_no_number() -> None:
@@ -176,7 +177,7 @@ def test_wait_refuses_what_is_no_number() -> None:
         token.wait(math.nan)
     with pytest.raises(TypeError):
         token.wait("1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    assert token._gate.locked() is not token._set
+    assert gate_is_right(token)
 
 
 def test_sleep_sleeps() -> None:
@@ -393,6 +394,6 @@ def test_a_gate_that_somebody_else_opens_first_is_no_error() -> None:
             raise RuntimeError("release unlocked lock")
 
     source = StopSource()
-    source.token._gate = Gate()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    source.token._gates[None] = Gate()  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
     source.stop()
     assert source.token.is_set()

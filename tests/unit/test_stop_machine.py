@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 )
 
 from asyncrun import Stopped, StopSource
+from tests.unit.conftest import gate_is_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,7 +211,7 @@ class StopMachine(RuleBasedStateMachine):
             token = flag.source.token
             assert token._set is flag.stopped
             assert token.reason == flag.reason
-            assert token._gate.locked() is not token._set
+            assert gate_is_right(token)
             assert len(token._hooks) == len(flag.blocks)
             children = sum(flag in each.parents for each in self.known)
             if len(token._children) != children:
