@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from asyncrun._calls import running
+from asyncrun._calls import all_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,9 +58,9 @@ def nothing_is_left() -> Iterator[None]:
     before = _descriptors()
     yield
     deadline = time.monotonic() + PATIENCE
-    while running and time.monotonic() < deadline:
+    while all_running() and time.monotonic() < deadline:
         os.sched_yield()
-    assert not running, "a call is still running"
+    assert not all_running(), "a call is still running"
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     if _descriptors() - before:

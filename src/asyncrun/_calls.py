@@ -12,7 +12,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+import weakref
 from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,12 +23,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
 from ._errors import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import FrameType
+    from collections.abc import Iterable
+    from types import CodeType, FrameType
 
-    from ._stop import StopSource
-
-T = TypeVar("T")
+    from ._stop import StopToken
 
 NO_LINE: Final = "no Python line"
 
@@ -56,22 +56,18 @@ class CallInfo:
         return f"{title}, {self.age:.1f} s, at {self.where or NO_LINE}"
 
 
-class Running(Protocol[T]):
+class Running(Protocol):
     """A call as the registry sees it.
 
     Attributes:
-        source: Its stop flag.
+        token: Its stop flag.
         started: When it began, by `time.monotonic`.
         thread: Where it runs, by `threading.get_ident`.
-        func: What is called.
-        args: With what.
     """
 
-    source: StopSource
+    token: StopToken
     started: float
     thread: int
-    func: Callable[..., T]
-    args: tuple[object, ...]
 
     @property
     def name(self) -> str:
@@ -93,13 +89,48 @@ class Running(Protocol[T]):
         ...
 
 
-def invoke(call: Running[T]) -> T:
-    """Call the user's function: the frame that separates its frames from the worker's."""
-    return call.func(*call.args)
+class Several(Protocol):
+    """Something that knows by itself which of its calls run."""
+
+    def running(self) -> list[Running]:
+        """Give those calls."""
+        ...
 
 
-running: Final[dict[Running[Any], None]] = {}
-"""Every call of this process that has begun and not ended, in the order of beginning."""
+F = TypeVar("F", bound=Callable[..., Any])
+
+_borders: Final[set[CodeType]] = set()
+
+
+def border(func: F) -> F:
+    """Mark the function whose frame separates the user's frames from the worker's."""
+    _borders.add(func.__code__)
+    return func
+
+
+running: Final[dict[Running, None]] = {}
+"""Every single call of this process that has begun and not ended."""
+
+_several: Final[dict[weakref.ref[Several], None]] = {}
+
+
+def register(several: Several) -> None:
+    """Note something that knows calls of its own, as long as it lives."""
+    _several[weakref.ref(several, _forget)] = None
+
+
+def _forget(link: weakref.ref[Several]) -> None:
+    _several.pop(link, None)
+
+
+def all_running() -> list[Running]:
+    """Give every call of this process that has begun and not ended."""
+    calls = list(running)
+    for link in list(_several):
+        if (several := link()) is not None:
+            calls += several.running()
+    return calls
+
 
 announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
     "asyncrun_announced", default=lambda: False
@@ -107,34 +138,35 @@ announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
 """Tells whether the entry point is about to report what is left itself (rule 14)."""
 
 
-def snapshot(calls: Iterable[Running[Any]]) -> list[CallInfo]:
+def snapshot(calls: Iterable[Running]) -> list[CallInfo]:
     """Describe those of the calls that are still running, the oldest first."""
     return [_info(*each) for each in _located(calls)]
 
 
-def _located(calls: Iterable[Running[Any]]) -> list[tuple[Running[Any], float, str | None]]:
-    frames = sys._current_frames()  # noqa: SLF001 - documented, and the only way
+def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]]:
+    frames = sys._current_frames()
     now = time.monotonic()
+    still = set(all_running())  # and not ended since
     return [
         (call, now - call.started, _where(frames.get(call.thread)))
         for call in sorted(calls, key=lambda call: call.started)
-        if call in running
+        if call in still
     ]
 
 
-def _info(call: Running[Any], age: float, where: str | None) -> CallInfo:
+def _info(call: Running, age: float, where: str | None) -> CallInfo:
     return CallInfo(
         name=call.name,
         function=call.function,
         age=age,
         where=where,
-        stopping=call.source.token._set,  # noqa: SLF001 - this must not count as a look
+        stopping=call.token._set,
     )
 
 
 def _where(frame: FrameType | None) -> str | None:
     line = None
-    while frame is not None and frame.f_code is not invoke.__code__:
+    while frame is not None and frame.f_code not in _borders:
         file = frame.f_code.co_filename
         line = f"{file}:{frame.f_lineno}"
         if not _is_library(file):
@@ -157,7 +189,7 @@ LINES: Final = 10
 """How many leftovers are listed one by one, so that they do not scroll other output away."""
 
 
-def report(calls: Iterable[Running[Any]]) -> list[str]:
+def report(calls: Iterable[Running]) -> list[str]:
     """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
     left = _located(calls)
     if len(left) <= LINES:
@@ -173,7 +205,7 @@ def report(calls: Iterable[Running[Any]]) -> list[str]:
     return [*lines, f"left running: {others} more"] if others else lines
 
 
-def log_left_behind(runner: object, calls: Iterable[Running[Any]]) -> None:
+def log_left_behind(runner: object, calls: Iterable[Running]) -> None:
     """Log what a runner leaves behind, unless the entry point is about to print it."""
     if not announced.get()() and (lines := report(calls)):
         import logging  # noqa: PLC0415 - 10 ms, and rarely needed

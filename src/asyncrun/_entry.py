@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import anyio
 
-from ._calls import announced, report, running
+from ._calls import all_running, announced, report
 from ._checks import check_async, check_timeout, coroutine_of
 from ._errors import Interrupted, first_of
 from ._threads import flush_streams, free_streams, loop_poster
@@ -291,7 +291,7 @@ def _end(interrupted: Interrupted) -> None:
     atexit.unregister(free_streams)  # there will be no finalization
     with suppress(BaseException):
         atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
-    flush_streams(FLUSH_PATIENCE if running else None)
+    flush_streams(FLUSH_PATIENCE if all_running() else None)
     _die(interrupted.signum)
 
 
@@ -303,7 +303,7 @@ def _last_words(interrupted: Interrupted) -> list[str]:
     words = str(interrupted)
     if (cause := interrupted.__cause__) is not None:
         words += f"; as it ended, {_one_line(cause)}"
-    return [words, *report(running)]
+    return [words, *report(all_running())]
 
 
 def _one_line(error: BaseException) -> str:

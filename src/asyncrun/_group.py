@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, final
 import anyio
 import anyio.lowlevel
 
-from ._calls import log_left_behind, running
+from ._calls import all_running, log_left_behind
 from ._errors import Stopped, WrongStateError, first_of
 from ._stop import NEVER, StopSource, StopToken, current
 from ._threads import loop_poster
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from ._calls import Running
-    from ._work import Call, Worker
+    from ._work import Call
+    from ._worker import Worker
 
 T = TypeVar("T")
 
@@ -199,9 +200,9 @@ class Group:
         await anyio.lowlevel.checkpoint_if_cancelled()
         raise Stopped(self._source.token.reason)
 
-    def running(self) -> list[Running[Any]]:
+    def running(self) -> list[Running]:
         """Give the calls that have begun and not ended."""
-        return [call for call in list(running) if call.owner is self.owner]
+        return [call for call in all_running() if call.owner is self.owner]
 
     def notify(self) -> None:
         """Note that a call has ended that nobody waited for."""

@@ -17,12 +17,13 @@ from contextvars import copy_context
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, final
 
-from ._calls import invoke, log_late, running
-from ._stop import StopSource, current
-from ._work import GONE, Server
+from ._batch import FAILED, GONE, SUCCEEDED, Server
+from ._calls import border, log_late
+from ._stop import StopToken, current
 
 if TYPE_CHECKING:
-    from ._work import Batch, Item, Stay
+    from ._batch import Batch, Item
+    from ._work import Stay
 
 LINGER: Final = 0.1
 """Seconds that a loop waits for more: the start of another one costs 0.3 ms, and a thread."""
@@ -68,13 +69,11 @@ class Queue:
         A call has a right to it, and so has another batch that has none, or so few that giving
         it one does not only swap the two.
         """
-        mine = loop.batch
+        mine = loop.peers()
         for stay in list(self.waiting):
-            if (other := stay.served()) is mine:
+            if (peers := stay.peers()) is mine:
                 continue
-            if idle or other is None or not (held := len(other.servers)):
-                return self._promise()
-            if held + 1 < len(mine.servers):
+            if idle or not peers or len(peers) + 1 < len(mine):
                 return self._promise()
         return False
 
@@ -140,37 +139,37 @@ class Loop(Server):
     def _is_to_leave(self) -> bool:
         return time.monotonic() - self._since >= SLICE and self._queue.claims(self, idle=False)
 
+    @border
     def _call(self, item: Item[Any]) -> None:
         batch = self.batch
-        source = item.source = StopSource()
+        token = item.token = StopToken()
         item.thread = self._thread
         item.started = time.monotonic()
-        running[item] = batch.busy[item] = None
+        batch.busy[item] = None
         if batch.closed:  # in this very moment: its closer may not have seen the item
-            self._end(item, None)
+            self._drop(item)
             return
-        self.started += 1
-        current.set(source.token)
-        error = result = None
+        current.set(token)
+        state = SUCCEEDED
+        outcome: object
         try:
-            result = invoke(item)
+            outcome = batch.func(item.arg)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
-            error = exc
-        try:
-            if self._end(item, error):
-                self.done += 1
-                self.failed += error is not None
-                item.result, item.error = result, error
-                batch.settle(item)
-        finally:
-            del error  # its traceback holds this frame
+            state, outcome = FAILED, exc
+        if batch.busy.pop(item, GONE) is GONE:
+            self._drop(item, outcome if state is FAILED else None)
+        else:
+            self.done += 1
+            if state is FAILED:
+                self.failed += 1
+            batch.settle(item, state, outcome)
+        del item, outcome  # the traceback of an error holds this frame
 
-    def _end(self, item: Item[Any], error: BaseException | None) -> bool:
-        """Note that an item has ended; tell whether somebody waits for its outcome."""
-        del running[item]
-        if self.batch.busy.pop(item, GONE) is not GONE:
-            return True
-        del self.batch.stuck[item]
-        if error is not None:
-            log_late(item.name, error, self._expected)
-        return False
+    def _drop(self, item: Item[Any], error: object = None) -> None:
+        """End an item whose outcome nobody waits for."""
+        try:
+            if isinstance(error, BaseException):
+                log_late(item.name, error, self._expected)
+        finally:
+            self.batch.busy.pop(item, None)
+            self.batch.stuck.pop(item, None)

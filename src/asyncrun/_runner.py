@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVarTuple
 
-    from ._work import Worker
+    from ._worker import Worker
 
     ArgsT = TypeVarTuple("ArgsT")
 
@@ -257,7 +257,7 @@ class Runner:
             worker: Where to run it.
             ordered: Whether results come in the order of the items, or as they are there.
             buffer: How many items may be taken and not yet read the result of, at least 1; None
-                means 4 for each slot, at least 64. Fewer than ``limit`` leave slots unused.
+                means 4 for each slot, at least 256. Fewer than ``limit`` leave slots unused.
             timeout: Seconds, above 0, that an item may take from when it begins. One that takes
                 longer is asked to stop, and its error is a `TimeoutError`; its slot is not free
                 before its thread has really ended.
@@ -286,7 +286,7 @@ class Runner:
         slots = place.capacity if limit is None else min(limit, place.capacity)
         options = Options(
             ordered=ordered,
-            buffer=max(4 * slots, 64) if buffer is None else buffer,
+            buffer=max(4 * slots, 256) if buffer is None else buffer,
             timeout=timeout,
             keep_errors=return_exceptions,
             limit=slots,

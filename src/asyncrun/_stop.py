@@ -89,8 +89,7 @@ class StopToken:
         Returns:
             Whether the token is set.
         """
-        self._looked = True
-        if self._set:
+        if self.is_set():
             return True
         seconds = -1.0 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
         gate = self._gates.get(None) or self._gates.setdefault(None, _closed())

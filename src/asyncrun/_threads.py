@@ -26,7 +26,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from ._calls import running
+from ._calls import all_running
 from ._checks import check_blocking
 from ._loops import NO_LOOPS, Loop
 from ._work import Call
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self, TypeVarTuple
 
+    from ._batch import Batch
     from ._loops import Queue
-    from ._work import Batch, Stay
+    from ._work import Stay
 
     ArgsT = TypeVarTuple("ArgsT")
 
@@ -253,7 +254,7 @@ def free_streams() -> None:
     It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
     they are flushed now, and streams without a buffer, as under ``python -u``, take their place.
     """
-    if not running:
+    if not all_running():
         return
     try:
         flush_streams(None)

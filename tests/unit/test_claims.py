@@ -74,7 +74,7 @@ class _Meeting:
         assert self.over.count(True) == 1, "its slot is given back once"
         assert len(self.over) == 1 + bool(self.began)
         assert self.call not in running
-        token = self.call.source.token
+        token = self.call.token
         if not self.began:
             assert self.over == [True]
             assert not self.log.records
@@ -156,7 +156,7 @@ def test_a_call_that_is_left_while_it_runs_is_asked_to_stop() -> None:  # rule 5
     assert call.begin()
     try:
         assert call.leave() is False
-        assert call.source.token.reason == "its caller was cancelled"
+        assert call.token.reason == "its caller was cancelled"
     finally:
         assert call.end() is True
 
@@ -195,13 +195,13 @@ def test_an_error_that_the_waiter_did_not_see_is_logged_even_if_it_equals_one_th
 
 def test_a_call_follows_the_token_that_it_is_given() -> None:  # rule 3
     parent = Call(print, ())
-    child = Call(print, (), follow=parent.source.token)
-    parent.source.stop("all")
-    assert child.source.token.reason == "all"
+    child = Call(print, (), follow=parent.token)
+    parent.token._stop("all")
+    assert child.token.reason == "all"
 
 
 def test_a_call_heeds_once_its_token_was_looked_at() -> None:  # rule 9
     call = Call(print, ())
     assert not call.heeds()
-    call.source.token.is_set()
+    call.token.is_set()
     assert call.heeds()

@@ -154,7 +154,7 @@ def test_streams_without_a_buffer_take_the_place_of_those_that_a_call_may_hold(
         print("before, ", end="")
         _threads.free_streams()
         assert sys.stdout is stdout
-        monkeypatch.setattr(_threads, "running", {"a call": None})
+        monkeypatch.setattr(_threads, "all_running", lambda: ["a call"])
         _threads.free_streams()
         assert sys.stdout is not stdout
         assert sys.stderr is stderr

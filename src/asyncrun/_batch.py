@@ -1,0 +1,286 @@
+"""A batch: items that are called one by one, in any number of slots of a worker.
+
+Rules of this room:
+
+- An item is claimed by being taken out of `Batch.busy`: by the worker that has its outcome, or by
+  whoever does not wait for that any longer.
+- Who begins an item inserts it in ``busy`` and then looks whether the batch is closed; who closes
+  sets that and then looks who is busy. So nothing runs unseen.
+- Millions of items pass through here: what is done for each is counted in nanoseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
+
+import anyio
+
+from ._calls import function_name, register
+from ._work import Stay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._calls import Running
+    from ._stop import StopToken
+
+T = TypeVar("T")
+
+WAITS: Final = 0
+SUCCEEDED: Final = 1
+FAILED: Final = 2
+
+
+@final
+class Item(Generic[T]):
+    """One item of a batch, and the call for it.
+
+    Args:
+        batch: The batch.
+        index: Its place in the input, from 0.
+        arg: The item itself.
+
+    Attributes:
+        state: Whether there is an outcome: `WAITS`, `SUCCEEDED` or `FAILED`.
+        outcome: The result, or the error.
+        token: Its stop flag; there is none before it begins.
+        started: When it began, by `time.monotonic`.
+        thread: Where it runs, by `threading.get_ident`.
+    """
+
+    __slots__ = ("arg", "batch", "index", "outcome", "started", "state", "thread", "token")
+
+    state: int
+    outcome: Any
+    token: StopToken
+    started: float
+    thread: int
+
+    def __init__(self, batch: Batch[T], index: int, arg: object) -> None:
+        self.batch: Batch[T] = batch
+        self.index: int = index
+        self.arg: object = arg
+        self.state = WAITS
+
+    @property
+    def name(self) -> str:
+        """See `Running.name`."""
+        return self.batch.function
+
+    @property
+    def function(self) -> str:
+        """See `Running.function`."""
+        return self.batch.function
+
+    @property
+    def owner(self) -> object:
+        """See `Running.owner`."""
+        return self.batch.owner
+
+    def heeds(self) -> bool:
+        """See `Running.heeds`."""
+        return not self.batch.given_up and self.token._heeds()
+
+
+class Server(Stay[None]):
+    """The stay of a worker that takes item after item of a batch.
+
+    Args:
+        batch: The batch.
+
+    Attributes:
+        batch: The batch.
+        done: For how many items it has an outcome.
+        failed: For how many of those it is an error.
+    """
+
+    __slots__ = ("batch", "done", "failed")
+
+    batch: Batch[Any]
+    done: int
+    failed: int
+
+    def __init__(self, batch: Batch[Any]) -> None:
+        self.batch = batch
+        self.done = self.failed = 0
+        self._begun: threading.Lock = threading.Lock()
+        self._over: threading.Lock = threading.Lock()
+
+    def peers(self) -> Sequence[Stay[Any]]:
+        """See `Stay.peers`."""
+        return self.batch.servers
+
+
+GONE: Final = object()
+ANY: Final = object()
+
+
+@final
+class Batch(Generic[T]):
+    """Items that are called one by one, and the place where their outcomes meet the reader.
+
+    Args:
+        func: What is called with each of them.
+        owner: The runner that they belong to.
+        ordered: Whether the reader takes them in their order, and not as they have an outcome.
+        keep_errors: Whether an `Exception` is an outcome like others, and ends nothing.
+        post: Calls something in the event loop's thread, from any thread.
+
+    Attributes:
+        pending: What waits; a None only wakes whoever takes it.
+        busy: What runs, and is waited for.
+        stuck: What runs, but is not waited for any longer.
+        queue: What the reader takes: all items in their order, or those that have an outcome.
+        failures: What ended the batch: an error, and the item that it is of.
+        servers: The stays of workers that serve this batch; only for the event loop's thread.
+        closed: Whether no further item may begin.
+        given_up: Whether nobody waits any longer, even for what is likely to end soon.
+    """
+
+    pending: SimpleQueue[Item[T] | None]
+    busy: dict[Item[T], None]
+    stuck: dict[Item[T], None]
+    queue: deque[Item[T]]
+    failures: list[tuple[BaseException, Item[T] | None]]
+    servers: list[Server]
+    closed: bool
+    given_up: bool
+
+    def __init__(
+        self,
+        func: Callable[[Any], T],
+        *,
+        owner: object,
+        ordered: bool,
+        keep_errors: bool,
+        post: Callable[..., None],
+    ) -> None:
+        self.func: Callable[[Any], T] = func
+        self.function: str = function_name(func)
+        self.owner: object = owner
+        self.pending = SimpleQueue()
+        self.busy = {}
+        self.stuck = {}
+        self.queue = deque()
+        self.failures = []
+        self.servers = []
+        self.closed = False
+        self.given_up = False
+        self.ordered: bool = ordered
+        self._keep_errors = keep_errors
+        self._post = post
+        self._past = Server(self)
+        self._abandoned = 0
+        self._wakers: list[anyio.Event] = []
+        self._wanted: object = None
+        register(self)
+
+    def put(self, index: int, arg: object) -> None:
+        """Add an item."""
+        item = Item(self, index, arg)
+        if self.ordered:
+            self.queue.append(item)
+        self.pending.put(item)
+
+    def settle(self, item: Item[T], state: int, outcome: object) -> None:
+        """Take the outcome of an item, in any thread, from who has claimed it."""
+        item.outcome = outcome
+        item.state = state
+        if state is FAILED and not (self._keep_errors and isinstance(outcome, Exception)):
+            self.fail(outcome, item)
+            return
+        if not self.ordered:
+            self.queue.append(item)
+        wanted = self._wanted
+        if (wanted is item or wanted is ANY) and self._wakers:
+            self.wake()
+
+    def fail(self, error: object, item: Item[T] | None = None) -> None:
+        """End the batch with an error, from any thread."""
+        self.failures.append((cast("BaseException", error), item))
+        self.close("another item failed")
+        self.wake()
+
+    def close(self, reason: str | None) -> None:
+        """Let nothing more begin, and ask what runs to stop; from any thread or handler."""
+        self.closed = True
+        for item in list(self.busy):
+            item.token._stop(reason)
+
+    def abandon(self, item: Item[T]) -> bool:
+        """Stop waiting for an item that runs; tell whether it still did."""
+        self.stuck[item] = None  # first, so that it is always in one of the two
+        if self.busy.pop(item, GONE) is GONE:
+            del self.stuck[item]
+            return False
+        self._abandoned += 1
+        return True
+
+    def expire(self, item: Item[T], error: Exception, reason: str) -> None:
+        """Make an error the outcome of an item that may still run, and ask it to stop."""
+        if self.abandon(item):
+            item.token._stop(reason)
+            self._abandoned -= 1
+            self._past.done += 1
+            self._past.failed += 1
+            self.settle(item, FAILED, error)
+
+    def drop_pending(self) -> None:
+        """Forget what waits, and wake all servers that idle."""
+        try:
+            while True:
+                self.pending.get_nowait()
+        except Empty:
+            for _ in self.servers:
+                self.pending.put(None)
+
+    async def wait(self, is_news: Callable[[], bool]) -> None:
+        """Wait until it may be worth looking again.
+
+        On cancel: nothing is lost.
+
+        Args:
+            is_news: Tells whether there is something already.
+        """
+        waker = anyio.Event()
+        self._wakers.append(waker)
+        self._wanted = self.queue[0] if self.ordered and self.queue else ANY
+        try:
+            if not is_news():
+                await waker.wait()
+        finally:
+            self._wanted = None
+            if waker in self._wakers:
+                self._wakers.remove(waker)
+
+    def wake(self) -> None:
+        """Wake the reader if it waits; from any thread or handler."""
+        try:
+            waker = self._wakers.pop()
+        except IndexError:  # it does not, or is being woken
+            return
+        self._post(waker.set)
+
+    def retire(self, server: Server) -> None:
+        """Note that a server has left, and keep its counts."""
+        self.servers.remove(server)
+        self._past.done += server.done
+        self._past.failed += server.failed
+
+    def idle(self) -> int:
+        """Tell how many servers have nothing to do."""
+        return len(self.servers) - len(self.busy) - len(self.stuck)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Tell how many items were started, are done, and have failed."""
+        servers = [self._past, *self.servers]
+        done = sum(server.done for server in servers)
+        failed = sum(server.failed for server in servers)
+        return done + self._abandoned + len(self.busy), done, failed
+
+    def running(self) -> list[Running]:
+        """Give the items that run, whether or not they are waited for."""
+        return list(dict.fromkeys([*self.busy, *self.stuck]))

@@ -1,0 +1,46 @@
+"""What a worker has to be: the protocol that threads, and whatever comes after them, fit in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._batch import Batch
+    from ._work import Call
+
+T = TypeVar("T")
+
+
+class Worker(Protocol):
+    """A place where calls run: threads today; whatever else can begin, flag and end a call."""
+
+    @property
+    def capacity(self) -> int:
+        """How many slots it has."""
+        ...
+
+    async def run(self, call: Call[T]) -> T:
+        """Run a call and return its result.
+
+        When cancelled it must leave the call at once and give back the slot when the call has
+        really ended. Whenever a call that was left ends, it wakes the runner.
+
+        On cancel: the call is left running and is asked to stop.
+        """
+        ...
+
+    async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
+        """Take a slot and run items in it, until there are none or somebody else is to have it.
+
+        When cancelled it must leave at once, and give back the slot when the item that runs in it
+        has really ended.
+
+        Args:
+            batch: Where to take the items.
+            admitted: To be called in the event loop's thread when the slot is taken.
+
+        On cancel: an item is left running; to ask it to stop is the business of the batch.
+        """
+        ...
