@@ -88,12 +88,13 @@ class NotIterableError(TypeError):
 
 
 class TimedOutError(TimeoutError):
-    """A call took longer than it was given."""
+    """The call for an item took longer than it was given."""
 
-    def __init__(self, name: str, seconds: float) -> None:
+    def __init__(self, name: str, seconds: float, item: object) -> None:
         super().__init__(f"{name} took longer than {seconds:g} s")
         self.name = name
         self.seconds = seconds
+        self.item = item
 
 
 class NoSuchWorkerError(ValueError):

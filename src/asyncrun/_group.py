@@ -138,7 +138,7 @@ class Group:
         if self._state is _State.NEW:
             raise WrongStateError(self.owner, self._state.value, USE)
         # Posted first, so that no `Stopped` of a call reaches its task before the cancellation.
-        self.post(self._halt, reason)
+        self.post(self.halt, reason)
         self._source.stop(reason)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> anyio.TaskHandle[T]:
@@ -218,7 +218,7 @@ class Group:
             raise
         except BaseException as exc:
             await self._raise_cancellation(exc)  # noqa: ASYNC120 - that is what it is for
-            self._halt(_why(exc))
+            self.halt(why(exc))
             raise
         finally:
             self._own.remove(task)
@@ -232,7 +232,8 @@ class Group:
             self._group.cancel_scope.cancel()
             await anyio.lowlevel.checkpoint_if_cancelled()
 
-    def _halt(self, reason: str | None) -> None:
+    def halt(self, reason: str | None) -> None:
+        """Cancel every task, and set the token; in the event loop's thread."""
         self._group.cancel_scope.cancel()
         if self._waits:
             # A turn later those below the group's own tasks are gone, and do not cost twice.
@@ -284,7 +285,7 @@ class Group:
             error = caught
         try:
             if error is not None:
-                self._halt(_why(error))
+                self.halt(why(error))
         except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
             error = caught
         try:
@@ -303,7 +304,8 @@ class Group:
         return bool(self._waits) or any(call.heeds() for call in self.running())
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
+    """Say in a few words why a group ends."""
     if isinstance(error, anyio.get_cancelled_exc_class()):
         return "its runner was cancelled"
     return f"its runner failed with {type(error).__name__}"

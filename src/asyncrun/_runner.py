@@ -253,17 +253,19 @@ class Runner:
             items: What to call it with; any iterable or async iterable, also an endless one. It
                 is iterated in the event loop's thread, while results are being read, and at most
                 ``buffer`` items ahead of the reader; if it raises, so does the ``async for``
-                after the results of the items before.
+                after the results of the items before. It is never closed. The results of another
+                map will do.
             worker: Where to run it.
             ordered: Whether results come in the order of the items, or as they are there.
             buffer: How many items may be taken and not yet read the result of, at least 1; None
                 means 4 for each slot, at least 256. Fewer than ``limit`` leave slots unused.
             timeout: Seconds, above 0, that an item may take from when it begins. One that takes
-                longer is asked to stop, and its error is a `TimeoutError`; its slot is not free
-                before its thread has really ended.
+                longer is asked to stop, and its error is a `TimeoutError` (with ``item`` as an
+                attribute); its slot is not free before its thread has really ended.
             return_exceptions: Whether an `Exception` of an item takes the place of its result,
                 and the others go on; also a time-out.
-            limit: How many slots it may take at once, at least 1; None means all.
+            limit: How many slots it may take at once, at least 1; None means all. Fewer leave
+                some for calls that are not to wait even for one item.
 
         Returns:
             The async context manager and iterator, which also counts:

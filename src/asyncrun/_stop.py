@@ -261,6 +261,7 @@ class _Hook:
         claim = (threading.get_ident(),)
         try:
             if self._claims.setdefault(None, claim) is claim:
+                self._token._looked = True  # who is woken by it has the end still to come
                 self._callback(*self._args)
         except (Exception, Stopped):
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed

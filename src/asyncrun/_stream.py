@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final
 
 import anyio
 import anyio.lowlevel
@@ -23,19 +23,25 @@ import anyio.lowlevel
 from ._batch import SUCCEEDED, WAITS, Batch
 from ._calls import log_late
 from ._errors import TimedOutError, WrongStateError
+from ._group import why
 from ._intake import TURN, Intake
 from ._threads import cancellations
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable
     from types import TracebackType
     from typing import Self
+
+    from anyio.abc import TaskGroup
 
     from ._batch import Item
     from ._group import Group
     from ._worker import Worker
 
 T_co = TypeVar("T_co", covariant=True)
+
+PATIENCE: Final = 1.0
+"""Seconds after which a map that cannot go on says so in the log."""
 
 
 @final
@@ -86,13 +92,13 @@ class Results(Generic[T_co]):
         self._intake = Intake(items, self._batch, options.buffer, options.limit)
         self._state = _State.NEW
         self._exit = ExitStack()
-        self._scopes: dict[anyio.CancelScope, None] = {}
-        self._ended = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._changed = anyio.Event()
         self._reading = anyio.Lock(fast_acquire=True)
         self._turn = 0.0
         self._has_failed = False
         self._is_asking = False
-        self._is_stuck = False
+        self._is_suspicious = False
 
     def __repr__(self) -> str:
         return f"<map of {self._batch.function} by {self._group.owner!r}>"
@@ -130,9 +136,8 @@ class Results(Generic[T_co]):
         self._exit.enter_context(self._group.held())
         self._exit.enter_context(self._group.token.on_stop(self._on_stop))
         try:
-            self._start(self._intake.feed, self._staff)
-            if self._options.timeout is not None:
-                self._start(self._watch, self._options.timeout)
+            self._group.spawn(self._keep(), repr(self))
+            await self._wait_while(lambda: self._tasks is None)
             self._refill()
         except BaseException:
             self._batch.close("its map was left")
@@ -155,21 +160,27 @@ class Results(Generic[T_co]):
                 batch.abandon(item)
             if batch.stuck and not isinstance(exc, anyio.get_cancelled_exc_class()):
                 with anyio.move_on_after(self._group.grace):
-                    await self._wait_for_ends()  # noqa: ASYNC102 - to be cancelled is fine
+                    # To be cancelled is fine.
+                    await self._wait_while(self._is_ending)  # noqa: ASYNC102
                 batch.given_up = True
         finally:
             self._close()
             del exc, traceback
+            with anyio.move_on_after(self._group.grace, shield=True):
+                await self._wait_while(lambda: self._tasks is not None)
 
-    async def _wait_for_ends(self) -> None:
-        while any(item.heeds() for item in list(self._batch.stuck)):
-            self._ended = anyio.Event()
-            await self._ended.wait()
+    def _is_ending(self) -> bool:
+        return any(item.heeds() for item in list(self._batch.stuck))
+
+    async def _wait_while(self, busy: Callable[[], bool]) -> None:
+        while busy():
+            self._changed = anyio.Event()
+            await self._changed.wait()
 
     def _close(self) -> None:
         self._state = _State.LEFT
-        for scope in list(self._scopes):
-            scope.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
         self._exit.close()
         self._batch.wake()
         for error, _ in self._batch.failures:  # nobody has seen them
@@ -177,24 +188,30 @@ class Results(Generic[T_co]):
         self._batch.failures.clear()
         self._batch.queue.clear()
 
-    def _start(self, func: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
-        self._group.spawn(self._run_scoped(func, args), f"{func.__name__} of {self!r}")
-
-    async def _run_scoped(
-        self, func: Callable[..., Coroutine[Any, Any, None]], args: tuple[object, ...]
-    ) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes[scope] = None
-            try:
+    async def _keep(self) -> None:
+        """Hold the tasks of this map, so that one cancellation ends them all."""
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._changed.set()
                 if self._state is _State.ENTERED:
-                    await func(*args)
-            finally:
-                del self._scopes[scope]
-                self._ended.set()
+                    self._tasks.start_soon(self._intake.feed, self._staff)
+                    if self._options.timeout is not None:
+                        self._tasks.start_soon(self._watch, self._options.timeout)
+                    await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class() as exc:
+            self._group.halt(why(exc))  # it is the group that is being cancelled
+            raise
+        finally:
+            self._tasks = None
+            self._changed.set()
 
     def _on_stop(self) -> None:
         self._batch.close(self._group.token.reason)
         self._batch.wake()
+
+    #
+    # Reading
+    #
 
     def __aiter__(self) -> Self:
         self._check_entered()
@@ -286,11 +303,12 @@ class Results(Generic[T_co]):
             len(batch.servers) < self._limit
             and not self._is_asking
             and batch.pending.qsize() > batch.idle()
+            and self._tasks is not None
             and not batch.closed
         ):
             self._is_asking = True
-            self._warn_if_stuck()
-            self._start(self._serve)
+            self._look_if_stuck()
+            self._tasks.start_soon(self._serve)
 
     async def _serve(self) -> None:
         is_admitted = False
@@ -303,6 +321,9 @@ class Results(Generic[T_co]):
 
         try:
             await self._worker.serve(self._batch, admit)
+        except anyio.get_cancelled_exc_class():
+            self._limit = 0  # no other one is to take its place
+            raise
         except RuntimeError as exc:
             if not self._batch.servers:
                 self._batch.fail(exc)
@@ -310,6 +331,7 @@ class Results(Generic[T_co]):
         finally:
             if not is_admitted:
                 self._is_asking = False
+            self._changed.set()
             self._staff()
 
     async def _watch(self, timeout: float) -> None:  # noqa: ASYNC109 - it is each item's
@@ -319,25 +341,31 @@ class Results(Generic[T_co]):
             now = time.monotonic()
             for item in list(batch.busy):
                 if item.started + timeout <= now:
-                    error = TimedOutError(batch.function, timeout)
+                    error = TimedOutError(batch.function, timeout, item.arg)
                     batch.expire(item, error, f"it took longer than {timeout:g} s")
-            self._warn_if_stuck()
+                    self._look_if_stuck()
             oldest = min((item.started for item in list(batch.busy)), default=now)
             await anyio.sleep(max(oldest + timeout - now, TURN))
 
-    def _warn_if_stuck(self) -> None:
-        """Log it when nothing can go on before a call ends that was asked to stop (rule 7)."""
+    def _look_if_stuck(self) -> None:
+        if not self._is_suspicious and self._is_stuck() and self._tasks is not None:
+            self._is_suspicious = True
+            self._tasks.start_soon(self._warn_if_stuck)
+
+    def _is_stuck(self) -> bool:
+        """Tell whether nothing goes on before a call ends that was asked to stop (rule 7)."""
         batch = self._batch
-        was_stuck, self._is_stuck = self._is_stuck, False
         if batch.pending.empty() or len(batch.servers) > len(batch.stuck):
-            return
-        if len(batch.stuck) < self._limit:
-            calls = self._group.running()
-            stopping = sum(call.token._set for call in calls)
-            if stopping < self._worker.capacity:
-                return
-        self._is_stuck = True
-        if not was_stuck:
+            return False
+        if len(batch.stuck) >= self._limit:
+            return True
+        stopping = sum(call.token._set for call in self._group.running())
+        return stopping >= self._worker.capacity
+
+    async def _warn_if_stuck(self) -> None:
+        await anyio.sleep(PATIENCE)  # those that notice have ended by then
+        self._is_suspicious = False
+        if self._is_stuck():
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
             logging.getLogger("asyncrun").warning(

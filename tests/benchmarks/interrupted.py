@@ -1,10 +1,12 @@
-"""A program to be interrupted: ``interrupted.py run|anyio backend threads``.
+"""A program to be interrupted: ``interrupted.py run|anyio backend threads calls|map``.
 
-It prints ``ready`` when so many threads are about to sleep; with none of them it is the rival.
+It prints ``ready`` when so many threads are about to sleep, by themselves or for an endless map
+that has given a few hundred results before; with no threads it is the rival.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -13,7 +15,7 @@ import anyio
 
 import asyncrun
 
-ENTRY, BACKEND, THREADS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+ENTRY, BACKEND, THREADS, JOB = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 
 _lock = threading.Lock()
 _asleep = 0
@@ -28,8 +30,21 @@ def block() -> None:
     time.sleep(60)
 
 
+def item(number: int) -> None:
+    if number >= 500:
+        block()
+
+
+async def endless(runner: asyncrun.Runner) -> None:
+    async with runner.map(item, itertools.count(), limit=THREADS) as results:
+        async for _ in results:
+            pass
+
+
 async def main() -> None:
     async with asyncrun.Runner(max_threads=100) as runner:
+        if THREADS and JOB == "map":
+            await endless(runner)
         for _ in range(THREADS):
             runner.submit(block)
         if not THREADS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -284,3 +285,29 @@ async def test_a_keyboard_interrupt_comes_out_as_itself_and_other_errors_are_its
             await anyio.wait_all_tasks_blocked()
             raise KeyboardInterrupt
     assert pytest.RaisesGroup(LookupError).matches(caught.value.__cause__)
+
+
+# rule 9
+async def test_a_call_that_its_callback_has_woken_is_waited_for_after_the_block_too(
+    gate: type[Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    door, woken = gate(), threading.Event()
+
+    def call() -> None:
+        with asyncrun.stop_token().on_stop(woken.set):
+            door.enter()
+            assert woken.wait(PATIENCE)
+        assert door.opened.wait(PATIENCE)  # it cleans up
+
+    async with asyncrun.Runner() as runner:
+        runner.submit(call)
+        await door.inside.wait()
+        (begun,) = runner._group.running()
+        runner.stop()
+        with anyio.CancelScope(shield=True):
+            while begun.token._hooks or not woken.is_set():
+                await anyio.lowlevel.checkpoint()
+        assert begun.heeds()
+        door.opened.set()
+    assert not runner.calls()
+    assert not caplog.records

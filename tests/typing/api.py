@@ -13,6 +13,7 @@ import asyncrun
 from asyncrun import (
     CallInfo,
     Interrupted,
+    Results,
     Runner,
     Stopped,
     StopSource,
@@ -26,6 +27,7 @@ from asyncrun import (
 if TYPE_CHECKING:
     import sqlite3
     import threading
+    from collections.abc import AsyncIterator
 
 
 def half(number: int, rest: str = "") -> float: ...  # type: ignore[empty-body] # pyright: ignore[reportReturnType]
@@ -35,6 +37,9 @@ async def half_async(number: int) -> float: ...  # type: ignore[empty-body] # py
 
 
 async def nothing() -> None: ...
+
+
+def numbers() -> AsyncIterator[int]: ...  # type: ignore[empty-body] # pyright: ignore[reportReturnType]
 
 
 # run
@@ -84,6 +89,23 @@ async def check_runner() -> None:
         assert_type(await task, float)
         runner.start_soon(half_async, "1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         runner.start_soon(half, 1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+        async with runner.map(half, [1, 2], ordered=False, buffer=8, timeout=1, limit=2) as results:
+            assert_type(results, Results[float])
+            async for result in results:
+                assert_type(result, float)
+            assert_type(results.total, int | None)
+            assert_type(results.started + results.done + results.failed + results.running, int)
+        async with runner.map(half, numbers(), return_exceptions=True) as kept:
+            assert_type(kept, Results[float | Exception])
+            assert_type(await anext(kept), float | Exception)
+        assert_type(runner.map(half, (1, 2), return_exceptions=False), Results[float])
+        assert_type(runner.map(half, [1], return_exceptions=bool(kept)), Results[float | Exception])
+        runner.map(half, ["1"])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        runner.map(half, 1)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+        runner.map(half, [1], worker="green")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+        as_objects: Results[object] = runner.map(half, [1])
+        print(as_objects)
 
         assert_type(runner.calls(), list[CallInfo])
         runner.stop()

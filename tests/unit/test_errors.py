@@ -74,10 +74,10 @@ if TYPE_CHECKING:
             {"caller": "Runner.map()", "got": 5},
         ),
         (
-            TimedOutError("fetch", 0.5),
+            TimedOutError("fetch", 0.5, "a"),
             TimeoutError,
             "fetch took longer than 0.5 s",
-            {"name": "fetch", "seconds": 0.5},
+            {"name": "fetch", "seconds": 0.5, "item": "a"},
         ),
         (
             WrongStateError("the runner", "was left", "make a new one"),
