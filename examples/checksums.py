@@ -6,10 +6,11 @@
 Ctrl-C ends it at once, wherever it is: in the middle of a large file, of a large directory, or of
 a line that waits for its reader (``| less``). What it has printed by then is whole and right.
 
-A few calls (``--jobs``) share one walk of the tree, and each takes the next file when it is done
-with the one before. So nothing piles up: memory holds the names of the directories on the way
-down, however many files there are. The walk takes names in the order of their bytes, files before
-subdirectories; the lines come in the order in which the files are done.
+Three stages run at once, each takes from the one before as it can go on, and nothing piles up: a
+walk down the tree, the checksums of a few files at a time (``--jobs``), and the writing of lines.
+So memory holds the names of the directories on the way down, however many files there are. The
+walk takes names in the order of their bytes, files before subdirectories; the lines come in the
+order in which the files are done.
 
 Symbolic links below DIR are not followed, and what is not a regular file is skipped. What cannot
 be read is reported on standard error; the rest is done, and the exit status is 1. It needs POSIX.
@@ -19,73 +20,36 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import os
 import select
 import signal
+import socket
 import stat
 import sys
-import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncrun
 from asyncrun import safe_point, stop_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 CHUNK: Final = 256 * 1024
 """Bytes between two safe points: about a millisecond of hashing, and few system calls."""
 
+BATCH: Final = 256
+"""Files to find in one call: to begin it costs as much as the checksums of a few small files."""
 
-class Output:
-    """Standard output and standard error: whole lines, from any thread.
+STDOUT: Final = 1
+STDERR: Final = 2
 
-    It does without `sys.stdout`, whose buffer is emptied at any byte, and whose lock an abandoned
-    call could hold while the exiting program wants to flush it.
 
-    Once a write has failed, nothing more is written, and the calls end at their next look.
-    """
+class Line(NamedTuple):
+    """What is to be written where."""
 
-    def __init__(self) -> None:
-        self.complained = False
-        self.failure: OSError | None = None
-        self._lock = threading.Lock()
-        self._woken, self._waker = os.pipe()
-
-    def checksum(self, path: str, digest: str) -> None:
-        """Print a file's line on standard output."""
-        name = escape(path)
-        mark = b"" if name == os.fsencode(path) else b"\\"
-        self._write(1, b"%s%s  %s\n" % (mark, digest.encode(), name))
-
-    def complain(self, path: str, error: OSError) -> None:
-        """Print a line on standard error that says what cannot be read."""
-        self.complained = True
-        why = error.strerror or str(error)
-        self._write(2, b"checksums.py: %s: %s\n" % (escape(path), why.encode()))
-
-    def _write(self, fd: int, line: bytes) -> None:
-        with self._lock:
-            if self.failure is not None:
-                return
-            self._wait_until_writable(fd)
-            try:
-                # A pipe takes PIPE_BUF bytes (4 KiB) in one piece or not at all. A longer line
-                # is finished if its reader takes it within the runner's grace.
-                while line:
-                    line = line[os.write(fd, line) :]
-            except OSError as error:
-                self.failure = error
-
-    def _wait_until_writable(self, fd: int) -> None:
-        # Nothing wakes a thread that is blocked in write(). So wait before it, and for a second
-        # descriptor too, which a stop makes readable.
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT)
-        poll.register(self._woken, select.POLLIN)
-        with stop_token().on_stop(os.write, self._waker, b"!"):
-            while fd not in dict(poll.poll()):
-                safe_point()
+    fd: int
+    text: bytes
 
 
 def escape(path: str) -> bytes:
@@ -94,18 +58,18 @@ def escape(path: str) -> bytes:
     return name.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\r", rb"\r")
 
 
-def files_below(directory: str, output: Output) -> Iterator[str]:
+def files_below(directory: str) -> Iterator[str | OSError]:
     """Walk a tree step by step.
 
     Yields:
-        The path of each regular file.
+        The path of each regular file, and an error for each directory that cannot be read.
     """
     pending = [directory]
     while pending:
         try:
             files, directories = listing(pending.pop())
         except OSError as error:
-            output.complain(error.filename, error)
+            yield error
         else:
             yield from files
             pending += reversed(directories)
@@ -125,8 +89,8 @@ def listing(directory: str) -> tuple[list[str], list[str]]:
     return sorted(files, key=os.fsencode), sorted(directories, key=os.fsencode)
 
 
-def sha256(path: str, output: Output) -> str | None:
-    """Return the checksum of a file's bytes, in hexadecimal; None if there is none to print.
+def sha256(path: str) -> str | None:
+    """Return the checksum of a file's bytes, in hexadecimal; None if it is not a regular file.
 
     Raises:
         OSError: It cannot be read.
@@ -141,64 +105,94 @@ def sha256(path: str, output: Output) -> str | None:
         while chunk := file.read(CHUNK):
             checksum.update(chunk)
             safe_point()
-            if output.failure is not None:
-                return None
     return checksum.hexdigest()
 
 
-class Share:
-    """An iterator that several threads may take from."""
+def line_for(found: str | OSError) -> Line:
+    """Return the line for what the walk has found: a checksum, or what cannot be read and why."""
+    safe_point()
+    if isinstance(found, OSError):
+        return complaint(found.filename, found)
+    try:
+        digest = sha256(found)
+    except OSError as error:
+        return complaint(found, error)
+    if digest is None:
+        return Line(STDOUT, b"")
+    name = escape(found)
+    mark = b"" if name == os.fsencode(found) else b"\\"
+    return Line(STDOUT, b"%s%s  %s\n" % (mark, digest.encode(), name))
 
-    def __init__(self, paths: Iterator[str]) -> None:
-        self._paths = paths
-        self._lock = threading.Lock()
 
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        with self._lock:
-            return next(self._paths)
+def complaint(path: str, error: OSError) -> Line:
+    """Return a line that says what cannot be read."""
+    why = error.strerror or str(error)
+    return Line(STDERR, b"checksums.py: %s: %s\n" % (escape(path), why.encode()))
 
 
-def print_checksums(paths: Share, output: Output) -> None:
-    """Print the line of one file after the other: a blocking call, of which several may run."""
-    for path in paths:
-        safe_point()
-        if output.failure is not None:
-            return
+def write(line: Line) -> int:
+    """Write a line, and return where.
+
+    It does without `sys.stdout`, whose buffer is emptied at any byte. A pipe takes PIPE_BUF bytes
+    (4 KiB) in one piece or not at all; a longer line is finished if its reader takes it within
+    the runner's grace.
+    """
+    safe_point()
+    fd, text = line
+    if not select.select([], [fd], [], 0)[1]:
+        # Nothing wakes a thread that is blocked in write(). So wait before it, for a stop too.
+        woken, waker = socket.socketpair()
+        with woken, waker, stop_token().on_stop(waker.shutdown, socket.SHUT_WR):
+            select.select([woken], [fd], [])
+            safe_point()
+    while text:
+        text = text[os.write(fd, text) :]
+    return fd
+
+
+async def found_by(
+    runner: asyncrun.Runner, walk: Iterator[str | OSError]
+) -> AsyncIterator[str | OSError]:
+    """Take the steps of a walk in calls: a slow directory must not stop the event loop.
+
+    Yields:
+        What the walk yields.
+    """
+    while batch := await runner.run_sync(list, itertools.islice(walk, BATCH)):
+        for found in batch:
+            yield found
+
+
+async def main(directory: str, jobs: int) -> int | OSError:
+    """Print all checksums; return the exit status, or why a line could not be written."""
+    status = 0
+    async with asyncrun.Runner(max_threads=jobs + 2) as runner:  # one for each other stage
+        found = found_by(runner, files_below(directory))
         try:
-            digest = sha256(path, output)
+            async with (
+                runner.map(line_for, found, ordered=False, limit=jobs) as lines,
+                runner.map(write, lines, limit=1) as written,
+            ):
+                async for fd in written:
+                    status |= fd == STDERR
         except OSError as error:
-            output.complain(path, error)
-        else:
-            if digest is not None:
-                output.checksum(path, digest)
+            return error
+    return status
 
 
-async def main(directory: str, jobs: int) -> Output:
-    """Share the files below a directory among so many calls, and wait for all."""
-    output = Output()
-    paths = Share(files_below(directory, output))
-    async with asyncrun.Runner(max_threads=jobs) as runner:
-        for _ in range(jobs):
-            runner.submit(print_checksums, paths, output)
-    return output
-
-
-def exit_status(output: Output) -> str | int:
-    """Return what to give to `sys.exit`: a message or a number."""
-    match output.failure:
-        case None:
-            return int(output.complained)
+def exit_status(outcome: int | OSError) -> int | str:
+    """Return what to give to `sys.exit`: a number or a message."""
+    match outcome:
         case BrokenPipeError():
             # Nobody reads on (`| head -1`): end quietly and by SIGPIPE, as other Unix tools do.
             # Not earlier: asyncio relies on Python's ignoring it when a loop is closed.
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             signal.raise_signal(signal.SIGPIPE)
             return 128 + signal.SIGPIPE
-        case error:
-            return f"checksums.py: write error: {error.strerror}"
+        case OSError():
+            return f"checksums.py: write error: {outcome.strerror}"
+        case status:
+            return status
 
 
 def number_of_jobs(text: str) -> int:
