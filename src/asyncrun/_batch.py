@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 
 import anyio
 
-from ._calls import function_name, register
+from ._calls import function_name, log_late, register
 from ._work import Stay
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Batch(Generic[T]):
         ordered: Whether the reader takes them in their order, and not as they have an outcome.
         keep_errors: Whether an `Exception` is an outcome like others, and ends nothing.
         post: Calls something in the event loop's thread, from any thread.
+        staff: Sees to it that there are servers, in the event loop's thread.
+        expected: What an item may raise when nobody waits for it, apart from `Stopped`.
 
     Attributes:
         pending: What waits; a None only wakes whoever takes it.
@@ -136,7 +139,9 @@ class Batch(Generic[T]):
         queue: What the reader takes: all items in their order, or those that have an outcome.
         failures: What ended the batch: an error, and the item that it is of.
         servers: The stays of workers that serve this batch; only for the event loop's thread.
-        closed: Whether no further item may begin.
+        idle: Those of them that have nothing to do.
+        closed: Whether no further item may begin; it is not open before the map is entered.
+        left: Whether nobody reads any longer.
         given_up: Whether nobody waits any longer, even for what is likely to end soon.
     """
 
@@ -146,7 +151,9 @@ class Batch(Generic[T]):
     queue: deque[Item[T]]
     failures: list[tuple[BaseException, Item[T] | None]]
     servers: list[Server]
+    idle: dict[Server, None]
     closed: bool
+    left: bool
     given_up: bool
 
     def __init__(
@@ -157,6 +164,8 @@ class Batch(Generic[T]):
         ordered: bool,
         keep_errors: bool,
         post: Callable[..., None],
+        staff: Callable[[], None],
+        expected: tuple[type[BaseException], ...],
     ) -> None:
         self.func: Callable[[Any], T] = func
         self.function: str = function_name(func)
@@ -167,11 +176,15 @@ class Batch(Generic[T]):
         self.queue = deque()
         self.failures = []
         self.servers = []
-        self.closed = False
+        self.idle = {}
+        self.closed = True
+        self.left = False
         self.given_up = False
         self.ordered: bool = ordered
         self._keep_errors = keep_errors
         self._post = post
+        self._staff = staff
+        self.expected: tuple[type[BaseException], ...] = expected
         self._past = Server(self)
         self._abandoned = 0
         self._wakers: list[anyio.Event] = []
@@ -203,6 +216,15 @@ class Batch(Generic[T]):
         self.failures.append((cast("BaseException", error), item))
         self.close("another item failed")
         self.wake()
+        if self.left:
+            self.log_failures()
+
+    def log_failures(self) -> None:
+        """Log what nobody has seen and nobody will see, once."""
+        with suppress(IndexError):
+            while True:
+                error, _ = self.failures.pop()
+                log_late(self.function, error, self.expected)
 
     def close(self, reason: str | None) -> None:
         """Let nothing more begin, and ask what runs to stop; from any thread or handler."""
@@ -214,7 +236,7 @@ class Batch(Generic[T]):
         """Stop waiting for an item that runs; tell whether it still did."""
         self.stuck[item] = None  # first, so that it is always in one of the two
         if self.busy.pop(item, GONE) is GONE:
-            del self.stuck[item]
+            self.stuck.pop(item, None)
             return False
         self._abandoned += 1
         return True
@@ -253,7 +275,7 @@ class Batch(Generic[T]):
                 await waker.wait()
         finally:
             self._wanted = None
-            if waker in self._wakers:
+            with suppress(ValueError):  # somebody has taken it to set it
                 self._wakers.remove(waker)
 
     def wake(self) -> None:
@@ -264,15 +286,27 @@ class Batch(Generic[T]):
             return
         self._post(waker.set)
 
+    def employ(self, server: Server) -> None:
+        """Note that a server has come."""
+        self.idle[server] = None
+        self.servers.append(server)
+
     def retire(self, server: Server) -> None:
         """Note that a server has left, and keep its counts."""
         self.servers.remove(server)
+        self.idle.pop(server, None)
         self._past.done += server.done
         self._past.failed += server.failed
 
-    def idle(self) -> int:
-        """Tell how many servers have nothing to do."""
-        return len(self.servers) - len(self.busy) - len(self.stuck)
+    def lacks_servers(self) -> bool:
+        """Tell whether something waits that no server is there for."""
+        return self.pending.qsize() > len(self.idle) and not self.closed
+
+    def ask(self) -> None:
+        """Ask for one more server if one is lacking, from a server that has been idle."""
+        # Who adds an item looks who is idle; who is idle no longer looks for items.
+        if self.lacks_servers():
+            self._post(self._staff)
 
     def counts(self) -> tuple[int, int, int]:
         """Tell how many items were started, are done, and have failed."""

@@ -102,9 +102,13 @@ class Intake:
                 queue.append(item)
             pending.put(item)
             self.taken = index + 1
-            if index % 8 == 0 and time.monotonic() >= until:
+            if time.monotonic() >= until:
                 return self.has_room()
         return False
+
+    def forget(self) -> None:
+        """Let go of the input."""
+        self._iterator = self._async_iterator = None
 
     async def feed(self, added: Callable[[], None]) -> None:
         """Take items from an async input as long as there are any; from no other.
@@ -114,12 +118,12 @@ class Intake:
         Args:
             added: To be called after each item.
         """
-        while self._async_iterator is not None:
+        while (iterator := self._async_iterator) is not None:
             while not self.has_room():
                 self._room = anyio.Event()
                 await self._room.wait()
             try:
-                arg = await anext(self._async_iterator)
+                arg = await anext(iterator)
             except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
                 self._end(exc, StopAsyncIteration)
             else:
@@ -130,7 +134,7 @@ class Intake:
     def _end(self, error: Exception, expected: type[Exception]) -> None:
         if not isinstance(error, expected):
             self.error = error
-        self._iterator = self._async_iterator = None
+        self.forget()
         self.over = True
         self.low = -1
         self._batch.wake()

@@ -93,48 +93,49 @@ NO_LOOPS: Final = Queue()
 class Loop(Server):
     """A stay in one thread, in which item after item of a batch runs."""
 
-    __slots__ = ("_expected", "_queue", "_since", "_thread")
+    __slots__ = ("_queue", "_since", "_thread")
 
-    def __init__(
-        self, batch: Batch[Any], queue: Queue, expected: tuple[type[BaseException], ...]
-    ) -> None:
+    def __init__(self, batch: Batch[Any], queue: Queue) -> None:
         super().__init__(batch)
         self._queue = queue
-        self._expected = expected
 
     def run(self) -> None:
         """Run items until there are none, or somebody else is to have the slot."""
         self._thread = threading.get_ident()
         self._since = time.monotonic()
-        batch, queue = self.batch, self._queue
-        take, waiting = batch.pending.get_nowait, queue.waiting
-        while not batch.closed:
-            try:
+        batch, waiting = self.batch, self._queue.waiting
+        take = batch.pending.get_nowait
+        item = self._next()
+        while item is not None:
+            copy_context().run(self._call, item)
+            item = None  # not to be kept while this waits for another one
+            if batch.closed or (waiting and self._is_to_leave()):
+                return
+            try:  # noqa: SIM105 - suppress() is slow
                 item = take()
             except Empty:
-                if (item := self._next()) is None:
-                    return
-            if item is not None:
-                copy_context().run(self._call, item)
-                del item  # while this waits for the next one
-                if waiting and self._is_to_leave():
-                    return
+                pass
+            if item is None:
+                item = self._next()
 
     def _next(self) -> Item[Any] | None:
         """Wait for an item, but not for long, and not while somebody waits for the slot."""
-        queue = self._queue
+        batch, queue = self.batch, self._queue
+        item = None
         queue.idles(self)
+        batch.idle[self] = None
         try:
-            if not queue.waiting:
-                item: Item[Any] | None = self.batch.pending.get(timeout=LINGER)
-                if item is not None:
-                    return item
-            queue.claims(self, idle=True)
+            item = batch.pending.get(not queue.waiting, LINGER)
         except Empty:
             pass
         finally:
             queue.works(self)
-        return None
+            batch.idle.pop(self, None)
+        if item is None:
+            queue.claims(self, idle=True)
+        else:
+            batch.ask()
+        return item
 
     def _is_to_leave(self) -> bool:
         return time.monotonic() - self._since >= SLICE and self._queue.claims(self, idle=False)
@@ -169,7 +170,7 @@ class Loop(Server):
         """End an item whose outcome nobody waits for."""
         try:
             if isinstance(error, BaseException):
-                log_late(item.name, error, self._expected)
+                log_late(item.name, error, self.batch.expected)
         finally:
             self.batch.busy.pop(item, None)
             self.batch.stuck.pop(item, None)

@@ -12,7 +12,7 @@ Rules of this room:
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final
@@ -21,7 +21,6 @@ import anyio
 import anyio.lowlevel
 
 from ._batch import SUCCEEDED, WAITS, Batch
-from ._calls import log_late
 from ._errors import TimedOutError, WrongStateError
 from ._group import why
 from ._intake import TURN, Intake
@@ -42,6 +41,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 PATIENCE: Final = 1.0
 """Seconds after which a map that cannot go on says so in the log."""
+
+WIDTH: Final = 100
+"""Characters that an item may take in a note."""
 
 
 @final
@@ -88,11 +90,14 @@ class Results(Generic[T_co]):
             ordered=options.ordered,
             keep_errors=options.keep_errors,
             post=group.post,
+            staff=self._staff,
+            expected=cancellations(),
         )
         self._intake = Intake(items, self._batch, options.buffer, options.limit)
         self._state = _State.NEW
         self._exit = ExitStack()
         self._tasks: TaskGroup | None = None
+        self._opened = anyio.Event()
         self._changed = anyio.Event()
         self._reading = anyio.Lock(fast_acquire=True)
         self._turn = 0.0
@@ -133,12 +138,14 @@ class Results(Generic[T_co]):
             raise WrongStateError(self, self._state.value, "call Runner.map() again")
         self._group.check_entered()
         self._state = _State.ENTERED
+        self._batch.closed = False
         self._exit.enter_context(self._group.held())
         self._exit.enter_context(self._group.token.on_stop(self._on_stop))
         try:
             self._group.spawn(self._keep(), repr(self))
-            await self._wait_while(lambda: self._tasks is None)
-            self._refill()
+            await self._opened.wait()
+            if not self._batch.closed:
+                self._refill()
         except BaseException:
             self._batch.close("its map was left")
             self._close()
@@ -158,7 +165,8 @@ class Results(Generic[T_co]):
             batch.drop_pending()
             for item in list(batch.busy):
                 batch.abandon(item)
-            if batch.stuck and not isinstance(exc, anyio.get_cancelled_exc_class()):
+            is_cancelled = isinstance(exc, anyio.get_cancelled_exc_class())
+            if batch.stuck and not is_cancelled and not self._group.token.is_set():
                 with anyio.move_on_after(self._group.grace):
                     # To be cancelled is fine.
                     await self._wait_while(self._is_ending)  # noqa: ASYNC102
@@ -183,16 +191,16 @@ class Results(Generic[T_co]):
             self._tasks.cancel_scope.cancel()
         self._exit.close()
         self._batch.wake()
-        for error, _ in self._batch.failures:  # nobody has seen them
-            log_late(self._batch.function, error, cancellations())
-        self._batch.failures.clear()
+        self._batch.left = True
+        self._batch.log_failures()
         self._batch.queue.clear()
+        self._intake.forget()
 
     async def _keep(self) -> None:
         """Hold the tasks of this map, so that one cancellation ends them all."""
         try:
             async with anyio.create_task_group() as self._tasks:
-                self._changed.set()
+                self._opened.set()
                 if self._state is _State.ENTERED:
                     self._tasks.start_soon(self._intake.feed, self._staff)
                     if self._options.timeout is not None:
@@ -299,12 +307,13 @@ class Results(Generic[T_co]):
     def _staff(self) -> None:
         """Ask for one more slot if there is work for it; the next one when this one is there."""
         batch = self._batch
+        if batch.stuck:
+            self._look_if_stuck()
         if (
             len(batch.servers) < self._limit
             and not self._is_asking
-            and batch.pending.qsize() > batch.idle()
+            and batch.lacks_servers()
             and self._tasks is not None
-            and not batch.closed
         ):
             self._is_asking = True
             self._look_if_stuck()
@@ -377,16 +386,22 @@ class Results(Generic[T_co]):
 def _error_of(item: Item[Any]) -> BaseException:
     error: BaseException = item.outcome
     item.outcome = None  # its traceback may hold the item
-    error.add_note(_note(item))
+    with suppress(Exception):  # an error may refuse to take it
+        error.add_note(f"item {item.index} of the map: {_short(item.arg)}")
     return error
 
 
-def _note(item: Item[Any]) -> str:
+def _short(arg: object) -> str:
     from reprlib import Repr  # noqa: PLC0415 - rarely needed
 
     short = Repr()
-    short.maxstring = short.maxother = 60
-    return f"item {item.index} of the map: {short.repr(item.arg)}"
+    short.maxlevel = 3
+    short.maxstring = short.maxother = WIDTH
+    try:
+        text = short.repr(arg)
+    except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
+        text = object.__repr__(arg)
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
 
 
 def _raisable(error: BaseException) -> BaseException:

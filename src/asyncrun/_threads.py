@@ -109,9 +109,9 @@ class ThreadWorker:
 
     async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
         """Run items in a thread; see `Worker.serve`."""
-        loop = Loop(batch, self._queue, self._cancellations)
+        loop = Loop(batch, self._queue)
         await self._take_slot(loop)
-        batch.servers.append(loop)
+        batch.employ(loop)
         try:
             admitted()
             await self._use_slot(loop)
