@@ -115,6 +115,10 @@ class Server(Stay[None]):
         return self.batch.servers
 
 
+def _do_nothing() -> None:
+    pass
+
+
 GONE: Final = object()
 ANY: Final = object()
 
@@ -141,7 +145,6 @@ class Batch(Generic[T]):
         servers: The stays of workers that serve this batch; only for the event loop's thread.
         idle: Those of them that have nothing to do.
         closed: Whether no further item may begin; it is not open before the map is entered.
-        left: Whether nobody reads any longer.
         given_up: Whether nobody waits any longer, even for what is likely to end soon.
     """
 
@@ -153,7 +156,6 @@ class Batch(Generic[T]):
     servers: list[Server]
     idle: dict[Server, None]
     closed: bool
-    left: bool
     given_up: bool
 
     def __init__(
@@ -178,15 +180,14 @@ class Batch(Generic[T]):
         self.servers = []
         self.idle = {}
         self.closed = True
-        self.left = False
         self.given_up = False
         self.ordered: bool = ordered
         self._keep_errors = keep_errors
         self._post = post
         self._staff = staff
         self.expected: tuple[type[BaseException], ...] = expected
-        self._past = Server(self)
-        self._abandoned = 0
+        self._is_left = False
+        self._abandoned = self._done = self._failed = 0
         self._wakers: list[anyio.Event] = []
         self._wanted: object = None
         register(self)
@@ -216,11 +217,17 @@ class Batch(Generic[T]):
         self.failures.append((cast("BaseException", error), item))
         self.close("another item failed")
         self.wake()
-        if self.left:
-            self.log_failures()
+        if self._is_left:
+            self._log_failures()
 
-    def log_failures(self) -> None:
-        """Log what nobody has seen and nobody will see, once."""
+    def leave(self) -> None:
+        """Note that nobody reads any longer: log the errors that nobody has seen."""
+        self._is_left = True
+        self._log_failures()
+        self.queue.clear()
+        self._staff = _do_nothing  # it holds the reader, which holds this
+
+    def _log_failures(self) -> None:
         with suppress(IndexError):
             while True:
                 error, _ = self.failures.pop()
@@ -246,8 +253,8 @@ class Batch(Generic[T]):
         if self.abandon(item):
             item.token._stop(reason)
             self._abandoned -= 1
-            self._past.done += 1
-            self._past.failed += 1
+            self._done += 1
+            self._failed += 1
             self.settle(item, FAILED, error)
 
     def drop_pending(self) -> None:
@@ -295,8 +302,8 @@ class Batch(Generic[T]):
         """Note that a server has left, and keep its counts."""
         self.servers.remove(server)
         self.idle.pop(server, None)
-        self._past.done += server.done
-        self._past.failed += server.failed
+        self._done += server.done
+        self._failed += server.failed
 
     def lacks_servers(self) -> bool:
         """Tell whether something waits that no server is there for."""
@@ -310,9 +317,9 @@ class Batch(Generic[T]):
 
     def counts(self) -> tuple[int, int, int]:
         """Tell how many items were started, are done, and have failed."""
-        servers = [self._past, *self.servers]
-        done = sum(server.done for server in servers)
-        failed = sum(server.failed for server in servers)
+        servers = list(self.servers)
+        done = self._done + sum(server.done for server in servers)
+        failed = self._failed + sum(server.failed for server in servers)
         return done + self._abandoned + len(self.busy), done, failed
 
     def running(self) -> list[Running]:

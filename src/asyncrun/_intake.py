@@ -118,18 +118,20 @@ class Intake:
         Args:
             added: To be called after each item.
         """
-        while (iterator := self._async_iterator) is not None:
+        while self._async_iterator is not None:
             while not self.has_room():
                 self._room = anyio.Event()
                 await self._room.wait()
             try:
-                arg = await anext(iterator)
+                arg = await anext(self._async_iterator)
             except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
                 self._end(exc, StopAsyncIteration)
             else:
-                self._batch.put(self.taken, arg)
-                self.taken += 1
-                added()
+                if self._async_iterator is not None:  # it may have been forgotten meanwhile
+                    self._batch.put(self.taken, arg)
+                    self.taken += 1
+                    added()
+                del arg
 
     def _end(self, error: Exception, expected: type[Exception]) -> None:
         if not isinstance(error, expected):

@@ -162,11 +162,12 @@ class Results(Generic[T_co]):
         self._state = _State.LEFT
         try:
             batch.close("its map was left")
+            self._intake.forget()
             batch.drop_pending()
             for item in list(batch.busy):
                 batch.abandon(item)
             is_cancelled = isinstance(exc, anyio.get_cancelled_exc_class())
-            if batch.stuck and not is_cancelled and not self._group.token.is_set():
+            if not is_cancelled and not self._group.token.is_set():
                 with anyio.move_on_after(self._group.grace):
                     # To be cancelled is fine.
                     await self._wait_while(self._is_ending)  # noqa: ASYNC102
@@ -178,7 +179,10 @@ class Results(Generic[T_co]):
                 await self._wait_while(lambda: self._tasks is not None)
 
     def _is_ending(self) -> bool:
-        return any(item.heeds() for item in list(self._batch.stuck))
+        if self._tasks is None:  # nobody tells any longer when something has ended
+            return False
+        stuck = list(self._batch.stuck)
+        return len(self._batch.servers) > len(stuck) or any(item.heeds() for item in stuck)
 
     async def _wait_while(self, busy: Callable[[], bool]) -> None:
         while busy():
@@ -191,10 +195,7 @@ class Results(Generic[T_co]):
             self._tasks.cancel_scope.cancel()
         self._exit.close()
         self._batch.wake()
-        self._batch.left = True
-        self._batch.log_failures()
-        self._batch.queue.clear()
-        self._intake.forget()
+        self._batch.leave()
 
     async def _keep(self) -> None:
         """Hold the tasks of this map, so that one cancellation ends them all."""
@@ -320,7 +321,7 @@ class Results(Generic[T_co]):
             self._tasks.start_soon(self._serve)
 
     async def _serve(self) -> None:
-        is_admitted = False
+        is_admitted = is_over = False
 
         def admit() -> None:
             nonlocal is_admitted
@@ -330,18 +331,20 @@ class Results(Generic[T_co]):
 
         try:
             await self._worker.serve(self._batch, admit)
-        except anyio.get_cancelled_exc_class():
-            self._limit = 0  # no other one is to take its place
-            raise
         except RuntimeError as exc:
             if not self._batch.servers:
                 self._batch.fail(exc)
             self._limit = len(self._batch.servers)  # there are no more threads to be had
+        except BaseException:
+            is_over = True
+            self._limit = 0  # it is cancelled: no other one is to take its place
+            raise
         finally:
             if not is_admitted:
                 self._is_asking = False
-            self._changed.set()
-            self._staff()
+            if not is_over:
+                self._changed.set()
+                self._staff()
 
     async def _watch(self, timeout: float) -> None:  # noqa: ASYNC109 - it is each item's
         """See to it that items which take too long have an outcome."""
