@@ -127,7 +127,7 @@ class Intake:
             except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
                 self._end(exc, StopAsyncIteration)
             else:
-                if self._async_iterator is not None:  # it may have been forgotten meanwhile
+                if not self._batch.closed:  # which it may have been meanwhile
                     self._batch.put(self.taken, arg)
                     self.taken += 1
                     added()

@@ -57,12 +57,13 @@ def _nothing(number: int) -> int:
 
 
 async def _map(items: int, *, ordered: bool) -> float:
-    start = time.perf_counter()
-    async with asyncrun.Runner(max_threads=THREADS) as runner:
-        total = 0
-        async with runner.map(_nothing, range(items), ordered=ordered) as results:
-            async for number in results:
-                total += number
+    start, total = time.perf_counter(), 0
+    async with (
+        asyncrun.Runner(max_threads=THREADS) as runner,
+        runner.map(_nothing, range(items), ordered=ordered) as results,
+    ):
+        async for number in results:
+            total += number
     return _checked(total, items, time.perf_counter() - start)
 
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let the event loop turn until something is so."""
+    with anyio.fail_after(PATIENCE):
+        while not condition():
+            await anyio.lowlevel.checkpoint()
+
+
 class Gate:
     """A blocking call in the hands of a test: it says that it is in, and stays until let out."""
 

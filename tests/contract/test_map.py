@@ -1,0 +1,291 @@
+"""Runner.map: what goes in, what comes out, in which order, and what it counts."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from asyncrun import Runner
+from tests.contract.conftest import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+
+    from tests.contract.conftest import Gate
+
+pytestmark = pytest.mark.anyio
+
+
+class Numbers:
+    """An async iterator without a generator."""
+
+    def __init__(self, stop: int) -> None:
+        self.numbers = iter(range(stop))
+
+    def __aiter__(self) -> Numbers:
+        return self
+
+    async def __anext__(self) -> int:
+        await anyio.lowlevel.checkpoint()
+        for number in self.numbers:
+            return number
+        raise StopAsyncIteration
+
+
+class Legacy:
+    """An iterable of the oldest kind."""
+
+    def __getitem__(self, index: int) -> int:
+        return range(100)[index]
+
+
+async def generate(stop: int) -> AsyncIterator[int]:
+    for number in range(stop):
+        await anyio.lowlevel.checkpoint()
+        yield number
+
+
+INPUTS: dict[str, Callable[[], Any]] = {
+    "list": lambda: list(range(100)),
+    "range": lambda: range(100),
+    "dict": lambda: dict.fromkeys(range(100)),
+    "iterator": lambda: iter(range(100)),
+    "generator": lambda: (number for number in range(100)),
+    "legacy": Legacy,
+    "async generator": lambda: generate(100),
+    "async iterator": lambda: Numbers(100),
+}
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("kind", INPUTS)
+async def test_every_item_of_any_input_gives_one_result(kind: str, ordered: bool) -> None:
+    async with (
+        Runner(max_threads=4) as runner,
+        runner.map(str, INPUTS[kind](), ordered=ordered) as results,
+    ):
+        got = [result async for result in results]
+        assert results.total == (100 if kind in {"list", "range", "dict"} else None)
+        assert (results.started, results.done, results.failed) == (100, 100, 0)
+        assert sorted(got, key=int) == [str(number) for number in range(100)]
+        assert not ordered or got == sorted(got, key=int)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("items", [list[int], lambda: generate(0)])
+async def test_no_items_give_no_results(items: Callable[[], Any], ordered: bool) -> None:
+    async with Runner() as runner, runner.map(str, items(), ordered=ordered) as results:
+        assert [result async for result in results] == []
+        assert [result async for result in results] == []
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_the_input_is_iterated_in_the_event_loops_thread_and_items_run_elsewhere(
+    ordered: bool, asynchronous: bool
+) -> None:
+    iterating, calling = set[int](), set[int]()
+
+    def numbers() -> Iterator[int]:
+        for number in range(300):
+            iterating.add(threading.get_ident())
+            yield number
+
+    async def async_numbers() -> AsyncIterator[int]:
+        for number in numbers():
+            await anyio.lowlevel.checkpoint()
+            iterating.add(threading.get_ident())
+            yield number
+
+    def call(number: int) -> None:
+        calling.add(threading.get_ident())
+
+    items = async_numbers() if asynchronous else numbers()
+    async with (
+        Runner(max_threads=3) as runner,
+        runner.map(call, items, ordered=ordered, buffer=5) as results,
+    ):
+        assert len([result async for result in results]) == 300
+    assert iterating == {threading.get_ident()}
+    assert 1 <= len(calling) <= 300
+    assert threading.get_ident() not in calling
+
+
+@pytest.mark.parametrize("buffer", [1, 2, 7])
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_the_input_is_never_more_than_the_buffer_ahead_of_the_reader(
+    ordered: bool, asynchronous: bool, buffer: int
+) -> None:
+    produced = received = 0
+    ahead = set[int]()
+
+    def numbers() -> Iterator[int]:
+        nonlocal produced
+        while True:
+            produced += 1
+            ahead.add(produced - received)
+            yield produced
+
+    async def async_numbers() -> AsyncGenerator[int]:
+        for number in numbers():
+            yield number
+            await anyio.lowlevel.checkpoint()
+
+    async with aclosing(async_numbers()) as async_items, Runner(max_threads=3) as runner:
+        items = async_items if asynchronous else numbers()
+        async with runner.map(str, items, ordered=ordered, buffer=buffer) as results:
+            async for _ in results:
+                received += 1
+                if received == 200:
+                    break
+    assert max(ahead) == buffer
+
+
+@pytest.mark.parametrize(
+    ("threads", "limit", "buffer"),
+    [(2, None, 256), (2, 1, 256), (70, None, 280), (70, 65, 260), (None, 1000, 256)],
+)
+async def test_the_buffer_is_four_items_a_slot_by_default_and_at_least_256(
+    threads: int | None, limit: int | None, buffer: int
+) -> None:
+    produced = received = 0
+    ahead = set[int]()
+
+    def numbers() -> Iterator[int]:
+        nonlocal produced
+        while True:
+            produced += 1
+            ahead.add(produced - received)
+            yield produced
+
+    async with (
+        Runner(max_threads=threads) as runner,
+        runner.map(str, numbers(), ordered=False, limit=limit) as results,
+    ):
+        async for _ in results:
+            received += 1
+            if received >= 1000 and max(ahead) >= buffer:
+                break
+    assert max(ahead) == buffer
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_a_reader_that_stops_reading_costs_the_buffer_and_nothing_else(
+    ordered: bool, asynchronous: bool
+) -> None:
+    async def later(items: Iterator[int]) -> AsyncGenerator[int]:
+        for item in items:
+            yield item
+
+    taken = iter(range(100_000))
+    async with (
+        Runner(max_threads=2) as runner,
+        aclosing(later(taken)) as async_items,
+        runner.map(
+            str, async_items if asynchronous else taken, ordered=ordered, buffer=10
+        ) as results,
+    ):
+        for _ in range(30):
+            await anext(results)
+        await anyio.wait_all_tasks_blocked()
+        await until(lambda: results.done == results._intake.taken)
+        await anyio.wait_all_tasks_blocked()
+        done = results.done
+        assert 30 <= done <= 40
+        assert (results.started, results.running) == (done, 0)
+        assert next(taken) == done
+        assert runner.calls() == []
+
+
+# rule 7
+async def test_a_reader_that_does_not_read_holds_no_slot(gate: type[Gate]) -> None:
+    doors = [gate() for _ in range(3)]
+    async with Runner(max_threads=3) as runner, runner.map(str, range(100), buffer=10) as results:
+        assert await anext(results) == "0"
+        handles = [runner.submit(door.stuck) for door in doors]
+        for door in doors:
+            await door.inside.wait()
+        for door in doors:
+            door.opened.set()
+        assert [await handle for handle in handles] == ["late"] * 3
+        assert len([result async for result in results]) == 99
+
+
+async def test_unordered_results_come_as_they_are_there(gate: type[Gate]) -> None:
+    doors = [gate() for _ in range(3)]
+
+    def call(number: int) -> int:
+        doors[number].stuck()
+        return number
+
+    async with (
+        Runner(max_threads=3) as runner,
+        runner.map(call, range(3), ordered=False) as results,
+    ):
+        for number in (2, 0, 1):
+            await doors[number].inside.wait()
+            doors[number].opened.set()
+            assert await anext(results) == number
+        assert await anext(results, None) is None
+
+
+async def test_ordered_results_wait_for_the_first(gate: type[Gate]) -> None:
+    first, got = gate(), list[int]()
+
+    def call(number: int) -> int:
+        if number == 0:
+            first.stuck()
+        return number
+
+    async def read(results: AsyncIterator[int]) -> None:
+        got.extend([result async for result in results])
+
+    async with (
+        Runner(max_threads=2) as runner,
+        runner.map(call, range(20)) as results,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(read, results)
+        await until(lambda: results.done == 19)
+        await anyio.wait_all_tasks_blocked()
+        assert got == []
+        first.opened.set()
+    assert got == list(range(20))
+
+
+async def test_it_counts_what_starts_and_ends(gate: type[Gate]) -> None:
+    doors = [gate() for _ in range(3)]
+
+    def call(door: Gate) -> None:
+        door.stuck()
+        if door is doors[1]:
+            raise LookupError
+
+    def counts() -> tuple[int | None, int, int, int, int]:
+        return results.total, results.started, results.done, results.failed, results.running
+
+    async with Runner(max_threads=2) as runner:
+        results = runner.map(call, doors, return_exceptions=True, ordered=False)
+        assert counts() == (3, 0, 0, 0, 0)
+        async with results:
+            await doors[0].inside.wait()
+            await doors[1].inside.wait()
+            assert counts() == (3, 2, 0, 0, 2)
+            doors[1].opened.set()
+            assert isinstance(await anext(results), LookupError)
+            await doors[2].inside.wait()
+            assert counts() == (3, 3, 1, 1, 2)
+            doors[0].opened.set()
+            assert await anext(results) is None
+            assert counts() == (3, 3, 2, 1, 1)
+            doors[2].opened.set()
+            assert await anext(results) is None
+            assert counts() == (3, 3, 3, 1, 0)
+        assert counts() == (3, 3, 3, 1, 0)
