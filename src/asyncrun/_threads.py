@@ -30,6 +30,7 @@ from ._calls import all_running
 from ._checks import check_blocking
 from ._loops import NO_LOOPS, Loop
 from ._work import Call
+from ._worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ async def run_sync(
 
 
 @final
-class ThreadWorker:
+class ThreadWorker(Worker):
     """Runs calls in threads, at most as many at once as ``slots`` allows."""
 
     __slots__ = ("_cancellations", "_ended", "_post", "_queue", "_slots")

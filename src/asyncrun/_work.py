@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from ._calls import border, function_name, log_late, running
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Stay(Generic[T]):
+class Stay(ABC, Generic[T]):
     """The time that a worker's slot is taken; a worker's side and a waiter's side claim its ends.
 
     The worker calls `begin` first and `end` last; the waiter calls `leave` when it stops waiting,
@@ -44,9 +45,10 @@ class Stay(Generic[T]):
         """Tell the worker whether to run at all; it does not if the waiter has left."""
         return self._begun.acquire(blocking=False)
 
+    @abstractmethod
     def run(self) -> T:
         """Do what the slot was taken for, in the worker, and give the result."""
-        raise NotImplementedError
+        ...
 
     def end(
         self,
