@@ -43,6 +43,13 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let children be interrupted even where a shell has made this job ignore SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def warm() -> None:
     """Open what libuv opens once per process."""
     for name, options in BACKENDS.values():

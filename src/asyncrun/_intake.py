@@ -126,12 +126,13 @@ class Intake:
                 arg = await anext(self._async_iterator)
             except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
                 self._end(exc, StopAsyncIteration)
-            else:
-                if not self._batch.closed:  # which it may have been meanwhile
-                    self._batch.put(self.taken, arg)
-                    self.taken += 1
-                    added()
-                del arg
+                return
+            if self._batch.closed:  # in the meantime
+                return
+            self._batch.put(self.taken, arg)
+            self.taken += 1
+            del arg
+            added()
 
     def _end(self, error: Exception, expected: type[Exception]) -> None:
         if not isinstance(error, expected):

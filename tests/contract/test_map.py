@@ -144,7 +144,7 @@ async def test_the_input_is_never_more_than_the_buffer_ahead_of_the_reader(
                 received += 1
                 if received == 200:
                     break
-    assert max(ahead) == buffer
+    assert max(ahead) <= buffer
 
 
 @pytest.mark.parametrize(

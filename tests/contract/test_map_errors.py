@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,7 +15,7 @@ from asyncrun import Runner, Stopped
 from tests.contract.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from asyncrun._stream import Results
     from tests.contract.conftest import Gate
@@ -64,6 +65,40 @@ async def test_an_error_ends_the_map_as_itself_and_the_others_are_asked_to_stop(
                 assert door.token.reason == "another item failed"
         assert results.started == 3
         assert await runner.run_sync(str, 1) == "1"
+
+
+@pytest.mark.parametrize("how", ["error", "stop"])
+async def test_an_async_input_is_not_taken_any_further_when_the_map_has_ended(how: str) -> None:
+    produced, more = 0, anyio.Event()
+
+    async def numbers() -> AsyncGenerator[int]:
+        nonlocal produced
+        yield 0
+        await more.wait()
+        while produced < 1000:  # and never lets the event loop turn
+            produced += 1
+            yield produced
+
+    def call(number: int) -> int:
+        if how == "error":
+            raise LookupError
+        return number
+
+    async with (
+        aclosing(numbers()) as items,
+        Runner() as runner,
+        runner.map(call, items, buffer=4) as results,
+    ):
+        await until(lambda: results.done)
+        if how == "stop":
+            runner.stop()
+        with anyio.CancelScope(shield=True):
+            await until(lambda: results._batch.closed)
+            more.set()
+            await anyio.wait_all_tasks_blocked()
+        assert produced <= 4
+        with pytest.raises(LookupError):
+            await anext(results)
 
 
 async def test_an_error_comes_before_results_that_were_not_read_yet(gate: type[Gate]) -> None:
