@@ -114,6 +114,10 @@ class Server(Stay[None]):
         """See `Stay.peers`."""
         return self.batch.servers
 
+    def share(self) -> int:
+        """See `Stay.share`."""
+        return len(self.batch.servers) - len(self.batch.stuck)
+
 
 def _do_nothing() -> None:
     pass
@@ -202,10 +206,10 @@ class Batch(Generic[T]):
     def settle(self, item: Item[T], state: int, outcome: object) -> None:
         """Take the outcome of an item, in any thread, from who has claimed it."""
         item.outcome = outcome
-        item.state = state
         if state is FAILED and not (self._keep_errors and isinstance(outcome, Exception)):
-            self.fail(outcome, item)
+            self.fail(outcome, item)  # the item stays as it is, and is never taken for a result
             return
+        item.state = state
         if not self.ordered:
             self.queue.append(item)
         wanted = self._wanted

@@ -14,9 +14,10 @@ from collections.abc import AsyncIterable, Iterable, Sized
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
+import anyio.lowlevel
 
 from ._batch import Item
-from ._errors import NotIterableError
+from ._errors import NotIterableError, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -51,7 +52,7 @@ class Intake:
     given: int
     low: int
     over: bool
-    error: Exception | None
+    error: BaseException | None
 
     def __init__(
         self, items: Iterable[Any] | AsyncIterable[Any], batch: Batch[Any], buffer: int, limit: int
@@ -65,7 +66,7 @@ class Intake:
                 self._iterator = iter(items)
             except TypeError as exc:
                 raise NotIterableError("Runner.map()", items) from exc
-        self.total = len(items) if isinstance(items, Sized) else None
+        self.total = _length(items)
         self._batch = batch
         self._buffer = buffer
         # To take several at once is faster; what is left must keep all slots busy meanwhile.
@@ -118,13 +119,14 @@ class Intake:
         Args:
             added: To be called after each item.
         """
+        until = time.monotonic() + TURN
         while self._async_iterator is not None:
             while not self.has_room():
                 self._room = anyio.Event()
                 await self._room.wait()
             try:
                 arg = await anext(self._async_iterator)
-            except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
+            except (Exception, Stopped) as exc:  # noqa: BLE001 - raised when the rest is done
                 self._end(exc, StopAsyncIteration)
                 return
             if self._batch.closed:  # in the meantime
@@ -133,11 +135,21 @@ class Intake:
             self.taken += 1
             del arg
             added()
+            if time.monotonic() >= until:  # it may be one that never waits
+                await anyio.lowlevel.checkpoint()
+                until = time.monotonic() + TURN
 
-    def _end(self, error: Exception, expected: type[Exception]) -> None:
+    def _end(self, error: BaseException, expected: type[Exception]) -> None:
         if not isinstance(error, expected):
             self.error = error
         self.forget()
         self.over = True
         self.low = -1
         self._batch.wake()
+
+
+def _length(items: object) -> int | None:
+    try:
+        return len(items) if isinstance(items, Sized) else None
+    except (TypeError, ValueError, OverflowError, NotImplementedError):
+        return None  # it has none to tell, though it may be iterated

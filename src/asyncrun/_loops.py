@@ -69,11 +69,12 @@ class Queue:
         A call has a right to it, and so has another batch that has none, or so few that giving
         it one does not only swap the two.
         """
-        mine = loop.peers()
+        mine, share = loop.peers(), loop.share()
         for stay in list(self.waiting):
-            if (peers := stay.peers()) is mine:
+            if stay.peers() is mine:
                 continue
-            if idle or not peers or len(peers) + 1 < len(mine):
+            other = stay.share()
+            if idle or other is None or other <= 0 or other + 1 < share:
                 return self._promise()
         return False
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final
@@ -103,7 +104,8 @@ class Results(Generic[T_co]):
         self._turn = 0.0
         self._has_failed = False
         self._is_asking = False
-        self._is_suspicious = False
+        self._has_warned = False
+        self._context = Context()
 
     def __repr__(self) -> str:
         return f"<map of {self._batch.function} by {self._group.owner!r}>"
@@ -139,6 +141,7 @@ class Results(Generic[T_co]):
         self._group.check_entered()
         self._state = _State.ENTERED
         self._batch.closed = False
+        self._context = copy_context()  # for the items, whoever reads the results
         self._exit.enter_context(self._group.held())
         self._exit.enter_context(self._group.token.on_stop(self._on_stop))
         try:
@@ -207,6 +210,9 @@ class Results(Generic[T_co]):
                     if self._options.timeout is not None:
                         self._tasks.start_soon(self._watch, self._options.timeout)
                     await anyio.sleep_forever()
+            if not self._batch.closed:
+                how = "was cancelled by its input, or by other means than AnyIO's"
+                self._batch.fail(WrongStateError(self, how, "let the input raise something else"))
         except anyio.get_cancelled_exc_class() as exc:
             self._group.halt(why(exc))  # it is the group that is being cancelled
             raise
@@ -263,7 +269,21 @@ class Results(Generic[T_co]):
                 if has_more:
                     await anyio.lowlevel.checkpoint()  # it takes longer than that
                 else:
-                    await batch.wait(self._is_news)
+                    await self._wait()
+
+    async def _wait(self) -> None:
+        with anyio.move_on_after(PATIENCE) as scope:
+            await self._batch.wait(self._is_news)
+        if not scope.cancelled_caught:
+            self._has_warned = False
+        elif not self._has_warned and self._is_stuck():
+            self._has_warned = True
+            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+            logging.getLogger("asyncrun").warning(
+                "%r waits: every slot is held by a call that was asked to stop and has not ended",
+                self,
+            )
 
     def _is_ready(self) -> bool:
         queue = self._batch.queue
@@ -308,8 +328,6 @@ class Results(Generic[T_co]):
     def _staff(self) -> None:
         """Ask for one more slot if there is work for it; the next one when this one is there."""
         batch = self._batch
-        if batch.stuck:
-            self._look_if_stuck()
         if (
             len(batch.servers) < self._limit
             and not self._is_asking
@@ -317,8 +335,7 @@ class Results(Generic[T_co]):
             and self._tasks is not None
         ):
             self._is_asking = True
-            self._look_if_stuck()
-            self._tasks.start_soon(self._serve)
+            self._context.copy().run(self._tasks.start_soon, self._serve)
 
     async def _serve(self) -> None:
         is_admitted = is_over = False
@@ -355,14 +372,8 @@ class Results(Generic[T_co]):
                 if item.started + timeout <= now:
                     error = TimedOutError(batch.function, timeout, item.arg)
                     batch.expire(item, error, f"it took longer than {timeout:g} s")
-                    self._look_if_stuck()
             oldest = min((item.started for item in list(batch.busy)), default=now)
             await anyio.sleep(max(oldest + timeout - now, TURN))
-
-    def _look_if_stuck(self) -> None:
-        if not self._is_suspicious and self._is_stuck() and self._tasks is not None:
-            self._is_suspicious = True
-            self._tasks.start_soon(self._warn_if_stuck)
 
     def _is_stuck(self) -> bool:
         """Tell whether nothing goes on before a call ends that was asked to stop (rule 7)."""
@@ -373,17 +384,6 @@ class Results(Generic[T_co]):
             return True
         stopping = sum(call.token._set for call in self._group.running())
         return stopping >= self._worker.capacity
-
-    async def _warn_if_stuck(self) -> None:
-        await anyio.sleep(PATIENCE)  # those that notice have ended by then
-        self._is_suspicious = False
-        if self._is_stuck():
-            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
-
-            logging.getLogger("asyncrun").warning(
-                "%r waits: every slot is held by a call that was asked to stop and has not ended",
-                self,
-            )
 
 
 def _error_of(item: Item[Any]) -> BaseException:
@@ -400,6 +400,8 @@ def _short(arg: object) -> str:
     short = Repr()
     short.maxlevel = 3
     short.maxstring = short.maxother = WIDTH
+    if isinstance(arg, bytes | bytearray):
+        arg = arg[:WIDTH]  # as `reprlib` does with strings
     try:
         text = short.repr(arg)
     except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
@@ -408,8 +410,8 @@ def _short(arg: object) -> str:
 
 
 def _raisable(error: BaseException) -> BaseException:
-    """Wrap what would end an ``async for`` silently."""
-    if not isinstance(error, (StopIteration, StopAsyncIteration)):
+    """Wrap what would end an ``async for`` silently, or be taken for a cancellation."""
+    if not isinstance(error, (StopIteration, StopAsyncIteration, *cancellations())):
         return error
     wrapped = RuntimeError(f"{type(error).__name__} was raised where it has no meaning")
     wrapped.__cause__ = error

@@ -41,6 +41,10 @@ class Stay(ABC, Generic[T]):
         """Give the stays that serve the same batch as this one, if it is not for one call."""
         return None
 
+    def share(self) -> int | None:
+        """Tell how many of those are not stuck."""
+        return None
+
     def begin(self) -> bool:
         """Tell the worker whether to run at all; it does not if the waiter has left."""
         return self._begun.acquire(blocking=False)

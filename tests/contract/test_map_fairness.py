@@ -16,7 +16,7 @@ from asyncrun import Runner, _loops
 from tests.contract.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     from asyncrun._stream import Results
     from tests.contract.conftest import Gate
@@ -194,19 +194,23 @@ async def test_every_slot_is_used_by_items_that_wait_for_each_other() -> None:
             assert sorted([r async for r in results]) == sorted([*range(slots)] * 3)
 
 
+@pytest.mark.parametrize("place", ["it looks idle", "it is not busy"])
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_an_item_that_comes_just_when_a_loop_takes_another_has_a_slot_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, gate: type[Gate], asynchronous: bool
+    monkeypatch: pytest.MonkeyPatch, gate: type[Gate], asynchronous: bool, place: str
 ) -> None:
     """A loop that has taken an item and has not begun it is not idle."""
     more, taken = threading.Event(), anyio.Event()
     doors = [gate() for _ in range(3)]
 
-    def copy_slowly() -> Any:
-        if not taken.is_set():
-            anyio.from_thread.run_sync(taken.set)
-            assert more.wait(PATIENCE)
-        return copy_context()
+    def slowly(func: Callable[..., Any]) -> Callable[..., Any]:
+        def held(*args: Any) -> Any:
+            if not taken.is_set():
+                anyio.from_thread.run_sync(taken.set)
+                assert more.wait(PATIENCE)
+            return func(*args)
+
+        return held
 
     async def later() -> AsyncGenerator[int]:
         yield 0
@@ -215,7 +219,10 @@ async def test_an_item_that_comes_just_when_a_loop_takes_another_has_a_slot_of_i
         more.set()
         await anyio.sleep_forever()
 
-    monkeypatch.setattr(_loops, "copy_context", copy_slowly)
+    if place == "it looks idle":
+        monkeypatch.setattr(_loops.Queue, "works", slowly(_loops.Queue.works))
+    else:
+        monkeypatch.setattr(_loops, "copy_context", slowly(copy_context))
     async with Runner(max_threads=3) as runner, aclosing(later()) as async_items:
         items = async_items if asynchronous else range(2)
         async with runner.map(lambda number: doors[number].stuck(), items, buffer=2) as results:

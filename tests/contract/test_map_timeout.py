@@ -42,6 +42,11 @@ def _warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if STUCK in record.getMessage()]
 
 
+async def _open_when_warned(caplog: pytest.LogCaptureFixture, door: Gate) -> None:
+    await until(lambda: _warnings(caplog))
+    door.opened.set()
+
+
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_an_item_that_takes_too_long_is_asked_to_stop_and_ends_the_map(
     gate: type[Gate], ordered: bool
@@ -180,9 +185,8 @@ async def test_when_stuck_threads_hold_every_slot_it_says_so_once_and_goes_on_wh
         async with results:
             for _ in doors:
                 assert isinstance(await anext(results), TimeoutError)
-            await until(lambda: _warnings(caplog))
             assert results.started == 2
-            doors[1].opened.set()
+            runner.start_soon(_open_when_warned, caplog, doors[1])
             assert [result async for result in results] == [2, 3, 4]
         doors[0].opened.set()
         (record,) = _warnings(caplog)
@@ -222,8 +226,7 @@ async def test_it_says_so_when_calls_that_are_not_its_own_hold_every_slot(
             handle.cancel()
             await handle.wait()
         async with runner.map(str, range(3)) as results:
-            await until(lambda: _warnings(caplog))
-            doors[0].opened.set()
+            runner.start_soon(_open_when_warned, caplog, doors[0])
             assert [result async for result in results] == ["0", "1", "2"]
         doors[1].opened.set()
     assert len(_warnings(caplog)) == 1
@@ -246,8 +249,7 @@ async def test_it_says_so_when_what_waits_has_come_after_all_slots_were_stuck(
         assert isinstance(await anext(results), TimeoutError)
         assert _warnings(caplog) == []
         more.set()
-        await until(lambda: _warnings(caplog))
-        door.opened.set()
+        runner.start_soon(_open_when_warned, caplog, door)
         assert await anext(results) == "late"
     assert len(_warnings(caplog)) == 1
 
