@@ -9,6 +9,7 @@ Rules of this room (DESIGN.md, 8 and 10):
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -144,7 +145,7 @@ def snapshot(calls: Iterable[Running]) -> list[CallInfo]:
 
 
 def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]]:
-    frames = sys._current_frames()
+    frames = _current_frames()
     now = time.monotonic()
     still = set(all_running())  # and not ended since
     return [
@@ -152,6 +153,19 @@ def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]
         for call in sorted(calls, key=lambda call: call.started)
         if call in still
     ]
+
+
+def _current_frames() -> dict[int, FrameType]:
+    # It holds a lock of the interpreter and makes objects. If that sets off a garbage collection
+    # whose finalizers let another thread run, and that one starts or ends, both wait for ever
+    # (CPython's gh-106883; later versions do the same as this).
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _info(call: Running, age: float, where: str | None) -> CallInfo:

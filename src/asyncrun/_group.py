@@ -13,7 +13,6 @@ Rules of this room (DESIGN.md, 9, 10 and 12):
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, final
 
@@ -26,7 +25,7 @@ from ._stop import NEVER, StopSource, StopToken, current
 from ._threads import loop_poster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -146,16 +145,6 @@ class Group:
         handle = self._group.create_task(self._guard(coroutine), name=name)
         self._tasks += 1
         return handle
-
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """Keep the group from being left normally, as a task does."""
-        self._tasks += 1
-        try:
-            yield
-        finally:
-            self._tasks -= 1
-            self._left()
 
     async def wait_for(self, call: Call[T], worker: Worker) -> T:
         """Run a call for a task of this event loop, which may be one of the group's or not.

@@ -142,7 +142,6 @@ class Results(Generic[T_co]):
         self._state = _State.ENTERED
         self._batch.closed = False
         self._context = copy_context()  # for the items, whoever reads the results
-        self._exit.enter_context(self._group.held())
         self._exit.enter_context(self._group.token.on_stop(self._on_stop))
         try:
             self._group.spawn(self._keep(), repr(self))

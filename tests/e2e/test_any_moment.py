@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+PARTS = 4
+"""Children that share the lines, so that none of them takes long."""
+
 # Each round forks, and sends itself a signal before the n-th line that asyncrun runs in the main
 # thread from the moment its handlers are there; so every line of the loop's side is covered.
 EVERY_LINE = """
@@ -68,7 +71,7 @@ def round(n):
         sys.settrace(None)
     os._exit(42)  # the signal did not come: there are no more lines
 
-for n in range(1, 5000):
+for n in range(1 + int(sys.argv[4]), 5000, int(sys.argv[5])):
     errors = directory / f"{n}"
     pid = os.fork()
     if pid == 0:
@@ -86,11 +89,14 @@ for n in range(1, 5000):
 
 
 # rules 13 and 14
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_line_ends_the_program_by_it(
-    start: Callable[..., Child], backend: str, signum: signal.Signals, tmp_path: Path
+    start: Callable[..., Child], backend: str, signum: signal.Signals, tmp_path: Path, part: int
 ) -> None:
-    status, output, errors = start(EVERY_LINE, backend, str(int(signum)), str(tmp_path)).finish()
+    share = str(part), str(PARTS)
+    child = start(EVERY_LINE, backend, str(int(signum)), str(tmp_path), *share)
+    status, output, errors = child.finish()
     assert status == 0, errors
     word, lines = output.split(maxsplit=1)
     assert word == "lines", output

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -73,3 +76,24 @@ def test_a_function_is_known_by_its_own_name_below_partials_and_an_object_by_its
 
     assert function_name(partial(partial(print, 1), 2)) == "print"
     assert function_name(Fetcher()).endswith("Fetcher")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_while_the_interpreter_lists_its_threads(
+    monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    during: list[bool] = []
+
+    def current_frames() -> dict[int, Any]:
+        during.append(gc.isenabled())
+        return {}
+
+    monkeypatch.setattr(sys, "_current_frames", current_frames)
+    if not enabled:
+        gc.disable()
+    try:
+        assert _calls.snapshot([]) == []
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+    assert during == [False]
