@@ -209,15 +209,18 @@ class Results(Generic[T_co]):
                     if self._options.timeout is not None:
                         self._tasks.start_soon(self._watch, self._options.timeout)
                     await anyio.sleep_forever()
-            if not self._batch.closed:
-                how = "was cancelled by its input, or by other means than AnyIO's"
-                self._batch.fail(WrongStateError(self, how, "let the input raise something else"))
+            self._end_unasked()
         except anyio.get_cancelled_exc_class() as exc:
             self._group.halt(why(exc))  # it is the group that is being cancelled
             raise
         finally:
             self._tasks = None
             self._changed.set()
+
+    def _end_unasked(self) -> None:
+        if not self._batch.closed:
+            how = "was cancelled by its input, or by other means than AnyIO's"
+            self._batch.fail(WrongStateError(self, how, "let the input raise something else"))
 
     def _on_stop(self) -> None:
         self._batch.close(self._group.token.reason)
