@@ -11,7 +11,6 @@ Rules of this room:
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -33,6 +32,9 @@ T = TypeVar("T")
 WAITS: Final = 0
 SUCCEEDED: Final = 1
 FAILED: Final = 2
+
+WIDTH: Final = 100
+"""Characters that an item may take in a note."""
 
 
 @final
@@ -85,6 +87,29 @@ class Item(Generic[T]):
         """See `Running.heeds`."""
         return not self.batch.given_up and self.token._heeds()
 
+    def take_error(self) -> BaseException:
+        """Give the error, with a note that names the item; once."""
+        error: BaseException = self.outcome
+        self.outcome = None  # its traceback may hold the item
+        with suppress(Exception):  # an error may refuse to take it
+            error.add_note(f"item {self.index} of the map: {_short(self.arg)}")
+        return error
+
+
+def _short(arg: object) -> str:
+    from reprlib import Repr  # noqa: PLC0415 - rarely needed
+
+    short = Repr()
+    short.maxlevel = 3
+    short.maxstring = short.maxother = WIDTH
+    if isinstance(arg, bytes | bytearray):
+        arg = arg[:WIDTH]  # as `reprlib` does with strings
+    try:
+        text = short.repr(arg)
+    except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
+        text = object.__repr__(arg)
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
+
 
 class Server(Stay[None]):
     """The stay of a worker that takes item after item of a batch.
@@ -107,8 +132,7 @@ class Server(Stay[None]):
     def __init__(self, batch: Batch[Any]) -> None:
         self.batch = batch
         self.done = self.failed = 0
-        self._begun: threading.Lock = threading.Lock()
-        self._over: threading.Lock = threading.Lock()
+        super().__init__()
 
     def peers(self) -> Sequence[Stay[Any]]:
         """See `Stay.peers`."""

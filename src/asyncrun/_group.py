@@ -39,7 +39,9 @@ T = TypeVar("T")
 USE: Final = "use it as `async with Runner() as runner:`"
 
 
-class _State(Enum):
+class State(Enum):
+    """Where something is that can be entered once, in the words of its errors."""
+
     NEW = "is not entered yet"
     ENTERED = "is entered already"
     LEFT = "was left already"
@@ -57,7 +59,7 @@ class Group:
     def __init__(self, owner: object, grace: float) -> None:
         self.owner: object = owner
         self.grace: float = grace
-        self._state = _State.NEW
+        self._state = State.NEW
         self._source = StopSource()
         self._waits: dict[Call[Any], anyio.CancelScope] = {}
         self._tasks = 0
@@ -76,7 +78,7 @@ class Group:
         Raises:
             WrongStateError: It was entered before (a `RuntimeError`).
         """
-        if self._state is not _State.NEW:
+        if self._state is not State.NEW:
             cure = "a runner can be entered once, make a new one"
             raise WrongStateError(self.owner, self._state.value, cure)
         self.post: Callable[..., None] = loop_poster()
@@ -85,7 +87,7 @@ class Group:
         await self._group.__aenter__()
         self._own.add(anyio.get_current_task().id)
         self._thread = threading.get_ident()
-        self._state = _State.ENTERED
+        self._state = State.ENTERED
 
     async def leave(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
         """Wait for everything, or for its end by force; then for calls that are likely to end.
@@ -102,7 +104,7 @@ class Group:
         try:
             return await self._leave(exc, traceback)  # noqa: ASYNC102 - if nothing is wrong
         finally:
-            self._state = _State.LEFT
+            self._state = State.LEFT
             try:
                 with anyio.move_on_after(self.grace, shield=True):
                     await self._wait_while(self._is_ending)
@@ -117,9 +119,9 @@ class Group:
             WrongStateError: It is not entered, or was left, or this is another thread than its
                 event loop's (a `RuntimeError`).
         """
-        if self._state is _State.NEW:
+        if self._state is State.NEW:
             raise WrongStateError(self.owner, self._state.value, USE)
-        if self._state is _State.LEFT:
+        if self._state is State.LEFT:
             raise WrongStateError(self.owner, self._state.value, "make a new one")
         if self._thread != threading.get_ident():
             cure = "in a call, go through anyio.from_thread.run_sync(runner.submit, ...)"
@@ -134,7 +136,7 @@ class Group:
         Raises:
             WrongStateError: It is not entered yet (a `RuntimeError`).
         """
-        if self._state is _State.NEW:
+        if self._state is State.NEW:
             raise WrongStateError(self.owner, self._state.value, USE)
         # Posted first, so that no `Stopped` of a call reaches its task before the cancellation.
         self.post(self.halt, reason)
@@ -267,7 +269,7 @@ class Group:
             if exc is None:
                 # Inside the group, so that its cancellation, by whatever, is seen here at once.
                 await self._wait_while(self._is_busy)
-                self._state = _State.LEFT
+                self._state = State.LEFT
             else:
                 await self._raise_cancellation(exc)
         except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below

@@ -98,7 +98,7 @@ class Intake:
             except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
                 self._end(exc, StopIteration)
                 return False
-            item = Item(batch, index, arg)
+            item = Item(batch, index, arg)  # as `Batch.put` does, without a call for each
             if ordered:
                 queue.append(item)
             pending.put(item)

@@ -12,10 +12,9 @@ Rules of this room:
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final
 
 import anyio
@@ -23,7 +22,7 @@ import anyio.lowlevel
 
 from ._batch import SUCCEEDED, WAITS, Batch
 from ._errors import TimedOutError, WrongStateError
-from ._group import why
+from ._group import State, why
 from ._intake import TURN, Intake
 from ._threads import cancellations
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from ._batch import Item
     from ._group import Group
     from ._worker import Worker
 
@@ -42,9 +40,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 PATIENCE: Final = 1.0
 """Seconds after which a map that cannot go on says so in the log."""
-
-WIDTH: Final = 100
-"""Characters that an item may take in a note."""
 
 
 @final
@@ -57,12 +52,6 @@ class Options:
     timeout: float | None
     keep_errors: bool
     limit: int
-
-
-class _State(Enum):
-    NEW = "is not entered yet"
-    ENTERED = "is entered already"
-    LEFT = "was left already"
 
 
 @final
@@ -95,7 +84,7 @@ class Results(Generic[T_co]):
             expected=cancellations(),
         )
         self._intake = Intake(items, self._batch, options.buffer, options.limit)
-        self._state = _State.NEW
+        self._state = State.NEW
         self._exit = ExitStack()
         self._tasks: TaskGroup | None = None
         self._opened = anyio.Event()
@@ -136,10 +125,10 @@ class Results(Generic[T_co]):
         return len(self._batch.busy)
 
     async def __aenter__(self) -> Self:
-        if self._state is not _State.NEW:
+        if self._state is not State.NEW:
             raise WrongStateError(self, self._state.value, "call Runner.map() again")
         self._group.check_entered()
-        self._state = _State.ENTERED
+        self._state = State.ENTERED
         self._batch.closed = False
         self._context = copy_context()  # for the items, whoever reads the results
         self._exit.enter_context(self._group.token.on_stop(self._on_stop))
@@ -161,7 +150,7 @@ class Results(Generic[T_co]):
         traceback: TracebackType | None,
     ) -> None:
         batch = self._batch
-        self._state = _State.LEFT
+        self._state = State.LEFT
         try:
             batch.close("its map was left")
             self._intake.forget()
@@ -192,7 +181,7 @@ class Results(Generic[T_co]):
             await self._changed.wait()
 
     def _close(self) -> None:
-        self._state = _State.LEFT
+        self._state = State.LEFT
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
         self._exit.close()
@@ -204,7 +193,7 @@ class Results(Generic[T_co]):
         try:
             async with anyio.create_task_group() as self._tasks:
                 self._opened.set()
-                if self._state is _State.ENTERED:
+                if self._state is State.ENTERED:
                     self._tasks.start_soon(self._intake.feed, self._staff)
                     if self._options.timeout is not None:
                         self._tasks.start_soon(self._watch, self._options.timeout)
@@ -244,12 +233,12 @@ class Results(Generic[T_co]):
         intake.given += 1
         item = queue.popleft()
         if item.state != SUCCEEDED:
-            return _error_of(item)  # type: ignore[return-value] # as `Runner.map` declares it
+            return item.take_error()  # type: ignore[return-value] # as `Runner.map` declares it
         outcome: T_co = item.outcome
         return outcome
 
     def _check_entered(self) -> None:
-        if self._state is not _State.ENTERED:
+        if self._state is not State.ENTERED:
             cure = "use it as `async with runner.map(...) as results:`"
             raise WrongStateError(self, self._state.value, cure)
 
@@ -303,7 +292,7 @@ class Results(Generic[T_co]):
         self._has_failed = True
         error, item = self._batch.failures.pop(0)
         if item is not None:
-            _error_of(item)
+            item.take_error()
         try:
             raise _raisable(error)
         finally:
@@ -379,36 +368,12 @@ class Results(Generic[T_co]):
 
     def _is_stuck(self) -> bool:
         """Tell whether nothing goes on before a call ends that was asked to stop (rule 7)."""
-        batch = self._batch
-        if batch.pending.empty() or len(batch.servers) > len(batch.stuck):
+        if self._batch.pending.empty():
             return False
-        if len(batch.stuck) >= self._limit:
+        if len(self._batch.stuck) >= self._limit:
             return True
         stopping = sum(call.token._set for call in self._group.running())
         return stopping >= self._worker.capacity
-
-
-def _error_of(item: Item[Any]) -> BaseException:
-    error: BaseException = item.outcome
-    item.outcome = None  # its traceback may hold the item
-    with suppress(Exception):  # an error may refuse to take it
-        error.add_note(f"item {item.index} of the map: {_short(item.arg)}")
-    return error
-
-
-def _short(arg: object) -> str:
-    from reprlib import Repr  # noqa: PLC0415 - rarely needed
-
-    short = Repr()
-    short.maxlevel = 3
-    short.maxstring = short.maxother = WIDTH
-    if isinstance(arg, bytes | bytearray):
-        arg = arg[:WIDTH]  # as `reprlib` does with strings
-    try:
-        text = short.repr(arg)
-    except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
-        text = object.__repr__(arg)
-    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
 
 
 def _raisable(error: BaseException) -> BaseException:

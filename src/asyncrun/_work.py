@@ -34,8 +34,9 @@ class Stay(ABC, Generic[T]):
 
     __slots__ = ("_begun", "_over")
 
-    _begun: threading.Lock
-    _over: threading.Lock
+    def __init__(self) -> None:
+        self._begun: threading.Lock = threading.Lock()
+        self._over: threading.Lock = threading.Lock()
 
     def peers(self) -> Sequence[Stay[Any]] | None:
         """Give the stays that serve the same batch as this one, if it is not for one call."""
@@ -119,8 +120,7 @@ class Call(Stay[T]):
         self.started: float = 0.0
         self.thread: int = 0
         self.error: BaseException | None = None
-        self._begun: threading.Lock = threading.Lock()
-        self._over: threading.Lock = threading.Lock()
+        super().__init__()
 
     def begin(self) -> bool:
         """See `Stay.begin`."""

@@ -116,35 +116,39 @@ async def test_the_input_is_iterated_in_the_event_loops_thread_and_items_run_els
     assert threading.get_ident() not in calling
 
 
+class Distance:
+    """How far an input has been ahead of its reader, at most."""
+
+    produced = received = most = 0
+
+    def numbers(self) -> Iterator[int]:
+        while True:
+            self.produced += 1
+            self.most = max(self.most, self.produced - self.received)
+            yield self.produced
+
+
 @pytest.mark.parametrize("buffer", [1, 2, 7])
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_the_input_is_never_more_than_the_buffer_ahead_of_the_reader(
     ordered: bool, asynchronous: bool, buffer: int
 ) -> None:
-    produced = received = 0
-    ahead = set[int]()
-
-    def numbers() -> Iterator[int]:
-        nonlocal produced
-        while True:
-            produced += 1
-            ahead.add(produced - received)
-            yield produced
+    distance = Distance()
 
     async def async_numbers() -> AsyncGenerator[int]:
-        for number in numbers():
+        for number in distance.numbers():
             yield number
             await anyio.lowlevel.checkpoint()
 
     async with aclosing(async_numbers()) as async_items, Runner(max_threads=3) as runner:
-        items = async_items if asynchronous else numbers()
+        items = async_items if asynchronous else distance.numbers()
         async with runner.map(str, items, ordered=ordered, buffer=buffer) as results:
             async for _ in results:
-                received += 1
-                if received == 200:
+                distance.received += 1
+                if distance.received == 200:
                     break
-    assert max(ahead) <= buffer
+    assert distance.most <= buffer
 
 
 @pytest.mark.parametrize(
@@ -154,25 +158,16 @@ async def test_the_input_is_never_more_than_the_buffer_ahead_of_the_reader(
 async def test_the_buffer_is_four_items_a_slot_by_default_and_at_least_256(
     threads: int | None, limit: int | None, buffer: int
 ) -> None:
-    produced = received = 0
-    ahead = set[int]()
-
-    def numbers() -> Iterator[int]:
-        nonlocal produced
-        while True:
-            produced += 1
-            ahead.add(produced - received)
-            yield produced
-
+    distance = Distance()
     async with (
         Runner(max_threads=threads) as runner,
-        runner.map(str, numbers(), ordered=False, limit=limit) as results,
+        runner.map(str, distance.numbers(), ordered=False, limit=limit) as results,
     ):
         async for _ in results:
-            received += 1
-            if received >= 1000 and max(ahead) >= buffer:
+            distance.received += 1
+            if distance.received >= 1000 and distance.most >= buffer:
                 break
-    assert max(ahead) == buffer
+    assert distance.most == buffer
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

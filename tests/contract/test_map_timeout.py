@@ -194,25 +194,58 @@ async def test_when_stuck_threads_hold_every_slot_it_says_so_once_and_goes_on_wh
         assert record.getMessage() == f"{results!r} waits: {STUCK}"
 
 
-async def test_it_says_nothing_where_a_slot_is_free_or_nothing_waits(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What a reader that waits has found whenever it looked whether its map is stuck."""
+    found: list[bool] = []
+    is_stuck = _stream.Results[object]._is_stuck
+
+    def look(results: _stream.Results[object]) -> bool:
+        found.append(is_stuck(results))
+        return found[-1]
+
+    monkeypatch.setattr(_stream.Results, "_is_stuck", look)
+    return found
+
+
+async def test_it_says_nothing_as_long_as_an_item_of_its_own_runs(
+    gate: type[Gate], caplog: pytest.LogCaptureFixture, looks: list[bool]
 ) -> None:
-    doors = [gate(), gate()]
+    stuck, running = gate(), gate()
+
+    async def open_when_looked_at() -> None:
+        await until(lambda: len(looks) >= 3 or any(looks))
+        running.opened.set()
+
+    async with Runner(max_threads=2) as runner:
+        handle = runner.submit(stuck.stuck)
+        await stuck.inside.wait()
+        handle.cancel()
+        async with runner.map(enter_door, [running, running]) as results:
+            runner.start_soon(open_when_looked_at)
+            assert [result async for result in results] == ["late", "late"]
+        stuck.opened.set()
+    assert looks == [False] * len(looks)
+    assert _warnings(caplog) == []
+
+
+async def test_it_says_nothing_where_nothing_waits_for_a_slot(
+    gate: type[Gate], caplog: pytest.LogCaptureFixture, looks: list[bool]
+) -> None:
+    door = gate()
+
+    async def items() -> AsyncIterator[Gate]:
+        yield door
+        await until(lambda: len(looks) >= 3 or any(looks))
+
     async with (
-        Runner(max_threads=2) as runner,
-        runner.map(enter_door, doors[:1], timeout=SHORT, return_exceptions=True) as results,
+        Runner(max_threads=1) as runner,
+        runner.map(enter_door, items(), timeout=SHORT, return_exceptions=True) as results,
     ):
-        assert isinstance(await anext(results), TimeoutError)
-        async with runner.map(str, range(3), timeout=PATIENCE) as others:
-            assert [result async for result in others] == ["0", "1", "2"]
-        async with runner.map(
-            enter_door, doors[1:], timeout=SHORT, return_exceptions=True
-        ) as others:
-            assert isinstance(await anext(others), TimeoutError)
-            await anyio.sleep(2 * SHORT)  # the watch looks again
-            assert _warnings(caplog) == []
-            for door in doors:
-                door.opened.set()
+        assert [type(result).__name__ async for result in results] == ["TimedOutError"]
+        door.opened.set()
+    assert looks == [False] * len(looks)
+    assert _warnings(caplog) == []
 
 
 async def test_it_says_so_when_calls_that_are_not_its_own_hold_every_slot(
