@@ -295,6 +295,18 @@ async def test_a_runner_reports_the_items_that_it_leaves_behind(
         assert line.startswith(f"<Runner 'ingest'>: left running: {page.__qualname__}, 0.")
 
 
+async def test_a_cancelled_task_enters_no_map_and_the_runner_goes_on() -> None:
+    async with Runner() as runner:
+        for _ in range(20):  # Trio may run first what enters, or what it has started
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                async with runner.map(str, [1]):
+                    pytest.fail("it was entered")
+            assert scope.cancelled_caught
+        async with runner.map(str, [1]) as results:
+            assert [result async for result in results] == ["1"]
+
+
 # rule 9
 async def test_a_shielded_reader_of_a_cancelled_runner_leaves_no_error(gate: type[Gate]) -> None:
     door = gate()
