@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 import time
 import weakref
 from collections import Counter
@@ -145,7 +146,7 @@ def snapshot(calls: Iterable[Running]) -> list[CallInfo]:
 
 
 def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]]:
-    frames = _current_frames()
+    frames = current_frames()
     now = time.monotonic()
     still = set(all_running())  # and not ended since
     return [
@@ -155,17 +156,24 @@ def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]
     ]
 
 
-def _current_frames() -> dict[int, FrameType]:
-    # It holds a lock of the interpreter and makes objects. If that sets off a garbage collection
-    # whose finalizers let another thread run, and that one starts or ends, both wait for ever
-    # (CPython's gh-106883; later versions do the same as this).
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return sys._current_frames()
-    finally:
-        if was_enabled:
-            gc.enable()
+_listing: Final = threading.RLock()  # a signal handler may come in between
+
+
+def current_frames() -> dict[int, FrameType]:
+    """Do what `sys._current_frames` does, without its deadlock.
+
+    It holds a lock of the interpreter while it makes objects. If that sets off a garbage
+    collection, and what is collected wants the same lock (a `threading.local` does), the process
+    stands still. It is so in CPython 3.11.7 (gh-106883); from 3.12 on nothing is collected there.
+    """
+    with _listing:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames()
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 def _info(call: Running, age: float, where: str | None) -> CallInfo:

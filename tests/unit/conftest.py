@@ -72,7 +72,7 @@ class Task:
     @property
     def blocked(self) -> bool:
         """Whether it waits for a token to be set, or for a callback to return."""
-        frame = sys._current_frames().get(self._thread.ident or 0)
+        frame = _calls.current_frames().get(self._thread.ident or 0)
         if frame is None or (text := WAITS.get(frame.f_code)) is None:
             return False
         return text in linecache.getline(frame.f_code.co_filename, frame.f_lineno)
