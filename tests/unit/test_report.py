@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asyncrun import _calls
-from asyncrun._calls import function_name, report
+from asyncrun._calls import all_running, function_name, report
 from asyncrun._work import Call
 
 if TYPE_CHECKING:
@@ -105,3 +106,19 @@ def test_a_garbage_collection_does_not_meet_the_interpreters_list_of_threads(
     start: Callable[..., Child],
 ) -> None:
     assert start(COLLECT_WHILE_LISTING).finish() == (0, "", "")
+
+
+def test_what_knows_calls_of_its_own_may_be_gone_before_it_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Batch:
+        def running(self) -> list[_calls.Running]:
+            return list(calls)
+
+    calls = [info("a", "fetch")[0]]
+    known, gone = Batch(), Batch()
+    links = {weakref.ref(known): None, weakref.ref(gone): None}
+    del gone
+    monkeypatch.setattr(_calls, "_several", links)
+    assert all_running() == calls
+    assert [link() for link in links] == [known, None]
