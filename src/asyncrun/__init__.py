@@ -1,5 +1,7 @@
 """An asyncio and Trio task runner, built on AnyIO, in which every task can be stopped."""
 
+from typing import TYPE_CHECKING
+
 from ._calls import CallInfo as CallInfo
 from ._entry import run as run
 from ._errors import Interrupted as Interrupted
@@ -12,8 +14,12 @@ from ._stop import stop_token as stop_token
 from ._stream import Results as Results
 from ._threads import run_sync as run_sync
 
+if TYPE_CHECKING:
+    from ._executor import Executor as Executor
+
 __all__ = (
     "CallInfo",
+    "Executor",
     "Interrupted",
     "Results",
     "Runner",
@@ -25,3 +31,13 @@ __all__ = (
     "safe_point",
     "stop_token",
 )
+
+
+def __getattr__(name: str) -> object:
+    # `concurrent.futures` takes longer to import than all the rest, and Trio does without it.
+    if name != "Executor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._executor import Executor  # noqa: PLC0415
+
+    globals()[name] = Executor
+    return Executor

@@ -11,6 +11,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -32,6 +33,7 @@ T = TypeVar("T")
 WAITS: Final = 0
 SUCCEEDED: Final = 1
 FAILED: Final = 2
+DROPPED: Final = 3
 
 WIDTH: Final = 100
 """Characters that an item may take in a note."""
@@ -47,7 +49,8 @@ class Item(Generic[T]):
         arg: The item itself.
 
     Attributes:
-        state: Whether there is an outcome: `WAITS`, `SUCCEEDED` or `FAILED`.
+        state: Whether there is an outcome: `SUCCEEDED` or `FAILED`; or none yet: `WAITS`, or ever:
+            `DROPPED`.
         outcome: The result, or the error.
         token: Its stop flag; there is none before it begins.
         started: When it began, by `time.monotonic`.
@@ -159,7 +162,7 @@ class Batch(Generic[T]):
         func: What is called with each of them.
         owner: The runner that they belong to.
         ordered: Whether the reader takes them in their order, and not as they have an outcome.
-        keep_errors: Whether an `Exception` is an outcome like others, and ends nothing.
+        kept: What kinds of error are an outcome like others, and end nothing.
         post: Calls something in the event loop's thread, from any thread.
         staff: Sees to it that there are servers, in the event loop's thread.
         expected: What an item may raise when nobody waits for it, apart from `Stopped`.
@@ -192,7 +195,7 @@ class Batch(Generic[T]):
         *,
         owner: object,
         ordered: bool,
-        keep_errors: bool,
+        kept: tuple[type[BaseException], ...],
         post: Callable[..., None],
         staff: Callable[[], None],
         expected: tuple[type[BaseException], ...],
@@ -210,13 +213,13 @@ class Batch(Generic[T]):
         self.closed = True
         self.given_up = False
         self.ordered: bool = ordered
-        self._keep_errors = keep_errors
+        self._kept = kept
         self._post = post
         self._staff = staff
         self.expected: tuple[type[BaseException], ...] = expected
         self._is_left = False
         self._abandoned = self._done = self._failed = 0
-        self._wakers: list[anyio.Event] = []
+        self._wakers: list[anyio.Event | threading.Event] = []
         self._wanted: object = None
         register(self)
 
@@ -230,7 +233,7 @@ class Batch(Generic[T]):
     def settle(self, item: Item[T], state: int, outcome: object) -> None:
         """Take the outcome of an item, in any thread, from who has claimed it."""
         item.outcome = outcome
-        if state is FAILED and not (self._keep_errors and isinstance(outcome, Exception)):
+        if state is FAILED and not isinstance(outcome, self._kept):
             self.fail(outcome, item)  # the item stays as it is, and is never taken for a result
             return
         item.state = state
@@ -289,7 +292,8 @@ class Batch(Generic[T]):
         """Forget what waits, and wake all servers that idle."""
         try:
             while True:
-                self.pending.get_nowait()
+                if (item := self.pending.get_nowait()) is not None:
+                    item.state = DROPPED
         except Empty:
             for _ in self.servers:
                 self.pending.put(None)
@@ -308,6 +312,26 @@ class Batch(Generic[T]):
         try:
             if not is_news():
                 await waker.wait()
+        finally:
+            self._wanted = None
+            with suppress(ValueError):  # somebody has taken it to set it
+                self._wakers.remove(waker)
+
+    def block(self, item: Item[T], timeout: float | None) -> bool:
+        """Wait in this thread for an item that nobody else waits for.
+
+        Args:
+            item: The item.
+            timeout: Seconds, or None for no limit.
+
+        Returns:
+            Whether it may be worth looking again.
+        """
+        waker = threading.Event()
+        self._wakers.append(waker)
+        self._wanted = item
+        try:
+            return item.state != WAITS or waker.wait(timeout)
         finally:
             self._wanted = None
             with suppress(ValueError):  # somebody has taken it to set it

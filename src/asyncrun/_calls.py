@@ -17,7 +17,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
@@ -207,6 +207,9 @@ def _is_library(file: str) -> bool:
     return in_stdlib or file.startswith(_OWN)
 
 
+WARNING: Final = 30
+"""`logging.WARNING`: the module takes 10 ms to import."""
+
 LINES: Final = 10
 """How many leftovers are listed one by one, so that they do not scroll other output away."""
 
@@ -227,13 +230,13 @@ def report(calls: Iterable[Running]) -> list[str]:
     return [*lines, f"left running: {others} more"] if others else lines
 
 
-def log_left_behind(runner: object, calls: Iterable[Running]) -> None:
-    """Log what a runner leaves behind, unless the entry point is about to print it."""
+def log_left_behind(owner: object, calls: Iterable[Running], level: int = WARNING) -> None:
+    """Log what a runner or an executor leaves behind, unless the entry point will print it."""
     if not announced.get()() and (lines := report(calls)):
         import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
         for line in lines:
-            logging.getLogger("asyncrun").warning("%s: %s", runner, line)
+            logging.getLogger("asyncrun").log(level, "%s: %s", owner, line)
 
 
 def log_late(name: str, error: BaseException, expected: tuple[type[BaseException], ...]) -> None:
@@ -252,8 +255,12 @@ def log_late(name: str, error: BaseException, expected: tuple[type[BaseException
         )
 
 
-def function_name(func: object) -> str:
-    """Give the name by which people know a callable."""
-    while isinstance(func, partial):
-        func = func.func
-    return getattr(func, "__qualname__", None) or type(func).__qualname__
+def function_name(func: Any, *args: Any) -> str:
+    """Give the name by which people know a callable, below partials and `Context.run`."""
+    while True:
+        if isinstance(func, partial):
+            func, args = func.func, (*func.args, *args)
+        elif args and isinstance(getattr(func, "__self__", None), Context):
+            func, args = args[0], args[1:]
+        else:
+            return getattr(func, "__qualname__", None) or type(func).__qualname__

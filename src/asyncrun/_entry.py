@@ -5,13 +5,11 @@ Rules of this room (DESIGN.md, 13 to 17):
 - Only this room touches the signal dispositions of the process, and it puts them back.
 - A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
   kernel's default back, posts one callback to the loop and releases one lock; it never waits.
-- What ends the process does so by the signal itself, after the exit handlers and a flush, and not
-  through the interpreter's finalization, which would join threads that are stuck.
+- How a process ends by a signal is the business of `_exit`.
 """
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import signal
@@ -26,7 +24,8 @@ import anyio
 from ._calls import all_running, announced, report
 from ._checks import check_async, check_timeout, coroutine_of
 from ._errors import Interrupted, first_of
-from ._threads import flush_streams, free_streams, loop_poster
+from ._exit import SIGNALS, die, end_by, is_default, is_interactive, say
+from ._threads import loop_poster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -92,16 +91,6 @@ def run(
     return result
 
 
-_SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
-)
-
-
-def _is_default(signum: int) -> bool:
-    python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
-    return signal.getsignal(signum) == python_default
-
-
 @final
 class _Signals:
     """The signals of one `run`: a context manager that takes them over and gives them back."""
@@ -121,8 +110,8 @@ class _Signals:
             return
         if self._exit_timeout is not None:
             self._watchdog = _Watchdog(self._exit_timeout)
-        for signum in _SIGNALS:
-            if _is_default(signum):
+        for signum in SIGNALS:
+            if is_default(signum):
                 self._previous[signum] = signal.getsignal(signum)
                 signal.signal(signum, self._on_signal)
 
@@ -247,13 +236,13 @@ class _Watchdog:
         if (signum := self._signum) is None:
             return
         self._go.acquire(timeout=min(self._seconds, threading.TIMEOUT_MAX))
-        if _is_interactive():
+        if is_interactive():
             return
         name = signal.Signals(signum).name
-        _print([f"still here {self._seconds:g} s after {name}; the stacks of all threads:"])
+        say([f"still here {self._seconds:g} s after {name}; the stacks of all threads:"])
         with suppress(Exception):
             self._dump()
-        _die(signum)
+        die(signum)
 
 
 @final
@@ -271,32 +260,16 @@ class _ExceptHook:
     ) -> None:
         if not isinstance(exc, Interrupted):
             self._previous(exc_type, exc, tb)
-        elif _is_interactive():
-            _print(_last_words(exc))
+        elif is_interactive():
+            say(_last_words(exc))
         else:
-            _end(exc)
+            end_by(exc.signum, partial(_last_words, exc))
 
 
 def _interrupted(signum: int) -> Interrupted:
     if not isinstance(sys.excepthook, _ExceptHook):
         sys.excepthook = _ExceptHook(sys.excepthook)
     return Interrupted(signum)
-
-
-def _end(interrupted: Interrupted) -> None:
-    for signum in _SIGNALS:
-        if _is_default(signum):  # the next one is to end even an exit handler that hangs
-            signal.signal(signum, signal.SIG_DFL)
-    _print(_last_words(interrupted))
-    atexit.unregister(free_streams)  # there will be no finalization
-    with suppress(BaseException):
-        atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
-    flush_streams(FLUSH_PATIENCE if all_running() else None)
-    _die(interrupted.signum)
-
-
-FLUSH_PATIENCE: Final = 1.0
-"""Seconds for the last flush where a stuck call may hold a stream's lock: nobody may read on."""
 
 
 def _last_words(interrupted: Interrupted) -> list[str]:
@@ -313,29 +286,3 @@ def _one_line(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - whatever a __str__ may raise
         first = "<its message cannot be printed>"
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
-
-
-def _print(lines: list[str]) -> None:
-    with suppress(Exception):  # there may be no standard error, or a closed one, or a full disk
-        sys.stderr.write("".join(f"asyncrun: {line}\n" for line in lines))
-        sys.stderr.flush()
-
-
-def _is_interactive() -> bool:
-    return hasattr(sys, "ps1") or bool(sys.flags.inspect)
-
-
-def _die(signum: int) -> None:
-    """End the process by a signal, from any thread."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signum, signal.SIG_DFL)
-    else:
-        with suppress(Exception):
-            import ctypes  # noqa: PLC0415 - rarely needed
-
-            # What `signal.signal` calls; that refuses to in any thread but the main one.
-            ctypes.pythonapi.PyOS_setsig(signum, None)
-    with suppress(AttributeError):  # Windows has no such thing
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
-    signal.raise_signal(signum)
-    os._exit(128 + signum)  # the kernel ignores it for PID 1

@@ -118,6 +118,16 @@ class WrongStateError(RuntimeError):
         self.cure = cure
 
 
+class ShutDownError(RuntimeError):
+    """An executor was given a call too late."""
+
+    def __init__(self, executor: object, what: str, shutdown: str = "shutdown") -> None:
+        # The beginning is what `concurrent.futures` says: programs look for it.
+        super().__init__(f"cannot schedule new futures after {shutdown}: {executor} {what}")
+        self.executor = executor
+        self.what = what
+
+
 def first_of(error: BaseException) -> BaseException:
     """Return the first error in an exception group, however deep; any other error as it is."""
     while isinstance(error, BaseExceptionGroup):

@@ -17,13 +17,69 @@ from contextvars import copy_context
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, final
 
-from ._batch import FAILED, GONE, SUCCEEDED, Server
+from ._batch import DROPPED, FAILED, GONE, SUCCEEDED, Server
 from ._calls import border, log_late
 from ._stop import StopToken, current
 
 if TYPE_CHECKING:
     from ._batch import Batch, Item
     from ._work import Stay
+
+
+class Caller(Server):
+    """The stay of a worker in one thread, in which it calls item after item.
+
+    Args:
+        batch: The batch.
+
+    Attributes:
+        thread: That thread, by `threading.get_ident`.
+        token: The stop flag of the item that runs, or of the last one.
+    """
+
+    __slots__ = ("thread", "token")
+
+    thread: int
+    token: StopToken
+
+    @border
+    def call(self, item: Item[Any]) -> None:
+        """Run an item, in this thread and in a context that is the item's alone."""
+        batch = self.batch
+        self.token = token = item.token = StopToken()
+        item.thread = self.thread
+        item.started = time.monotonic()
+        batch.busy[item] = None
+        if batch.closed:  # in this very moment: its closer may not have seen the item
+            item.state = DROPPED
+            self._drop(item)
+            batch.wake()
+            return
+        current.set(token)
+        state = SUCCEEDED
+        outcome: object
+        try:
+            outcome = batch.func(item.arg)
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
+            state, outcome = FAILED, exc
+        if batch.busy.pop(item, GONE) is GONE:
+            self._drop(item, outcome if state is FAILED else None)
+        else:
+            self.done += 1
+            if state is FAILED:
+                self.failed += 1
+            batch.settle(item, state, outcome)
+        del item, outcome  # the traceback of an error holds this frame
+
+    def _drop(self, item: Item[Any], error: object = None) -> None:
+        """End an item whose outcome nobody waits for."""
+        try:
+            if isinstance(error, BaseException):
+                log_late(item.name, error, self.batch.expected)
+        finally:
+            self.batch.busy.pop(item, None)
+            self.batch.stuck.pop(item, None)
+
 
 LINGER: Final = 0.1
 """Seconds that a loop waits for more: the start of another one costs 0.3 ms, and a thread."""
@@ -91,10 +147,10 @@ NO_LOOPS: Final = Queue()
 
 
 @final
-class Loop(Server):
+class Loop(Caller):
     """A stay in one thread, in which item after item of a batch runs."""
 
-    __slots__ = ("_queue", "_since", "_thread")
+    __slots__ = ("_queue", "_since")
 
     def __init__(self, batch: Batch[Any], queue: Queue) -> None:
         super().__init__(batch)
@@ -102,13 +158,13 @@ class Loop(Server):
 
     def run(self) -> None:
         """Run items until there are none, or somebody else is to have the slot."""
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
         self._since = time.monotonic()
         batch, waiting = self.batch, self._queue.waiting
         take = batch.pending.get_nowait
         item = self._next()
         while item is not None:
-            copy_context().run(self._call, item)
+            copy_context().run(self.call, item)
             item = None  # not to be kept while this waits for another one
             if batch.closed or (waiting and self._is_to_leave()):
                 return
@@ -140,38 +196,3 @@ class Loop(Server):
 
     def _is_to_leave(self) -> bool:
         return time.monotonic() - self._since >= SLICE and self._queue.claims(self, idle=False)
-
-    @border
-    def _call(self, item: Item[Any]) -> None:
-        batch = self.batch
-        token = item.token = StopToken()
-        item.thread = self._thread
-        item.started = time.monotonic()
-        batch.busy[item] = None
-        if batch.closed:  # in this very moment: its closer may not have seen the item
-            self._drop(item)
-            return
-        current.set(token)
-        state = SUCCEEDED
-        outcome: object
-        try:
-            outcome = batch.func(item.arg)
-        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
-            state, outcome = FAILED, exc
-        if batch.busy.pop(item, GONE) is GONE:
-            self._drop(item, outcome if state is FAILED else None)
-        else:
-            self.done += 1
-            if state is FAILED:
-                self.failed += 1
-            batch.settle(item, state, outcome)
-        del item, outcome  # the traceback of an error holds this frame
-
-    def _drop(self, item: Item[Any], error: object = None) -> None:
-        """End an item whose outcome nobody waits for."""
-        try:
-            if isinstance(error, BaseException):
-                log_late(item.name, error, self.batch.expected)
-        finally:
-            self.batch.busy.pop(item, None)
-            self.batch.stuck.pop(item, None)

@@ -21,7 +21,7 @@ import threading
 import weakref
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from ._errors import OutOfRangeError, Stopped, WrongFunctionError, WrongStateError
 
@@ -311,10 +311,39 @@ class StopSource:
         return f"<StopSource of {self._token!r}>"
 
 
-NEVER: Final = StopToken()
+OUTSIDE: Final = StopToken()
 """The token of code that is not inside a call; nobody holds a source for it."""
 
-current: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", default=NEVER)
+NEVER: Final = StopToken()
+"""The same, for a task that a call has started: it is not to get its token in any other way."""
+
+current: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", default=OUTSIDE)
+
+
+class Holder(Protocol):
+    """What runs in a thread, and has the token of it."""
+
+    token: StopToken
+
+
+by_thread: Final[dict[int, Holder]] = {}
+"""What runs in a thread that does nothing else, by `threading.get_ident`.
+
+Code that runs there in another context, as what `asyncio.to_thread` calls, finds its token here.
+"""
+
+
+def stop_token() -> StopToken:
+    """Return the token of the blocking call that this code runs in.
+
+    Outside a call it is a token that is never set. The call is found through a context variable:
+    a thread that the call starts itself has no token unless it is run in a copy of the context
+    (`contextvars.copy_context`), or is handed the token.
+    """
+    token = current.get()
+    if token is OUTSIDE and (holder := by_thread.get(threading.get_ident())) is not None:
+        return holder.token
+    return token
 
 
 def safe_point() -> None:
@@ -328,16 +357,8 @@ def safe_point() -> None:
         Stopped: This call was asked to stop.
     """
     token = current.get()
+    if token is OUTSIDE:
+        token = stop_token()
     token._looked = True
     if token._set:
         raise Stopped(token.reason)
-
-
-def stop_token() -> StopToken:
-    """Return the token of the blocking call that this code runs in.
-
-    Outside a call it is a token that is never set. The call is found through a context variable:
-    a thread that the call starts itself has no token unless it is run in a copy of the context
-    (`contextvars.copy_context`), or is handed the token.
-    """
-    return current.get()

@@ -78,7 +78,7 @@ class Results(Generic[T_co]):
             func,
             owner=group.owner,
             ordered=options.ordered,
-            keep_errors=options.keep_errors,
+            kept=(Exception,) if options.keep_errors else (),
             post=group.post,
             staff=self._staff,
             expected=cancellations(),

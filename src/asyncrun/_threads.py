@@ -14,8 +14,6 @@ Rules of this room (DESIGN.md, 5 to 8 and 11):
 
 from __future__ import annotations
 
-import atexit
-import io
 import sys
 import threading
 import warnings
@@ -26,7 +24,6 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from ._calls import all_running
 from ._checks import check_blocking
 from ._loops import NO_LOOPS, Loop
 from ._work import Call
@@ -223,51 +220,6 @@ class _NoLimit(anyio.CapacityLimiter):
 
 
 _NO_LIMIT: Final = _NoLimit()
-
-
-def flush_streams(patience: float | None) -> None:
-    """Flush standard output and error.
-
-    Args:
-        patience: Seconds, or None for no limit: a call that is stuck in a write holds a lock, and
-            its reader may never read on.
-    """
-
-    def flush() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
-
-    # In a thread, for waiting for a thread can be bounded and interrupted; for that lock, neither.
-    flusher = threading.Thread(target=flush, daemon=True)
-    try:
-        flusher.start()
-    except RuntimeError:  # there is none to be had, as at any exit of Python 3.12.1
-        flush()
-    else:
-        flusher.join(patience)
-
-
-@atexit.register
-def free_streams() -> None:
-    """Let finalization flush the standard streams without a lock that a stuck call may hold.
-
-    It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
-    they are flushed now, and streams without a buffer, as under ``python -u``, take their place.
-    """
-    if not all_running():
-        return
-    try:
-        flush_streams(None)
-    finally:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if isinstance(stream, io.TextIOWrapper):
-                with suppress(OSError, ValueError):  # it is closed
-                    raw: Any = io.FileIO(stream.fileno(), "w", closefd=False)
-                    text = io.TextIOWrapper(raw, stream.encoding, stream.errors, write_through=True)
-                    setattr(sys, name, text)
-                    setattr(sys, f"__{name}__", text)
 
 
 #

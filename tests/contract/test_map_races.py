@@ -27,10 +27,10 @@ async def test_a_wake_up_that_comes_just_as_the_reader_stops_waiting_is_no_error
 ) -> None:
     door = gate()
 
-    class Wakers(list[anyio.Event]):
+    class Wakers(list[anyio.Event | threading.Event]):
         """What a worker does just after the reader has looked whether it is still listed."""
 
-        def remove(self, waker: anyio.Event) -> None:
+        def remove(self, waker: anyio.Event | threading.Event) -> None:
             batch.wake()
             super().remove(waker)
 

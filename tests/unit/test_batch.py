@@ -16,7 +16,7 @@ def make_batch(posted: list[Any]) -> Batch[str]:
         str,
         owner=None,
         ordered=True,
-        keep_errors=False,
+        kept=(),
         post=posted.append,
         staff=lambda: None,
         expected=(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncrun import Interrupted, _entry, _threads
+from asyncrun import Interrupted, _entry, _exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +27,14 @@ PATIENCE = 30.0
 @pytest.fixture
 def deaths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     died: list[int] = []
-    monkeypatch.setattr(_entry, "_die", died.append)
+    monkeypatch.setattr(_exit, "die", died.append)
+    monkeypatch.setattr(_entry, "die", died.append)
     return died
 
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    before = {signum: signal.getsignal(signum) for signum in (SIGNUM, *_entry._SIGNALS)}
+    before = {signum: signal.getsignal(signum) for signum in (SIGNUM, *_exit.SIGNALS)}
     yield
     for signum, handler in before.items():
         signal.signal(signum, handler)
@@ -59,7 +60,7 @@ def test_the_end_runs_exit_handlers_flushes_and_dies(
     monkeypatch.setattr(atexit, "_run_exitfuncs", run_exit_handlers)
     monkeypatch.setattr(sys, "stdout", Stream())
     monkeypatch.setattr(sys, "stderr", Stream())
-    _entry._end(Interrupted(signal.SIGINT))
+    _entry._ExceptHook(print)(Interrupted, Interrupted(signal.SIGINT), None)
     message = "asyncrun: interrupted by SIGINT\n"
     assert order == [message, "flush", "atexit", "flush", "flush"]
     assert deaths == [signal.SIGINT]
@@ -88,7 +89,7 @@ def test_death_unblocks_the_signal_restores_the_default_and_falls_back_to_an_exi
 
     def die() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNUM})
-        _entry._die(SIGNUM)
+        _exit.die(SIGNUM)
 
     if main_thread:
         die()
@@ -139,7 +140,7 @@ def test_streams_are_flushed_even_if_no_thread_can_start(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "stdout", Stream("stdout"))
     monkeypatch.setattr(sys, "stderr", Stream("stderr"))
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    _threads.flush_streams(None)
+    _exit.flush_streams(None)
     assert flushed == ["stdout", "stderr"]
 
 
@@ -152,10 +153,10 @@ def test_streams_without_a_buffer_take_the_place_of_those_that_a_call_may_hold(
         monkeypatch.setattr(sys, "__stdout__", stdout)
         monkeypatch.setattr(sys, "stderr", stderr)
         print("before, ", end="")
-        _threads.free_streams()
+        _exit.free_streams()
         assert sys.stdout is stdout
-        monkeypatch.setattr(_threads, "all_running", lambda: ["a call"])
-        _threads.free_streams()
+        monkeypatch.setattr(_exit, "all_running", lambda: ["a call"])
+        _exit.free_streams()
         assert sys.stdout is not stdout
         assert sys.stderr is stderr
         print("after", end="")

@@ -18,7 +18,7 @@ import tenacity
 
 from asyncrun import Stopped, StopSource, StopToken, safe_point, stop_token
 from asyncrun._errors import OutOfRangeError
-from asyncrun._stop import NEVER, current
+from asyncrun._stop import OUTSIDE, current
 from tests.unit.conftest import gate_is_right
 
 if TYPE_CHECKING:
@@ -357,7 +357,7 @@ def test_a_child_outlives_its_parent_and_does_not_hold_it() -> None:  # rule 3
 
 def test_outside_a_call_a_safe_point_does_nothing_and_the_token_is_never_set() -> None:  # rule 4
     safe_point()
-    assert stop_token() is NEVER
+    assert stop_token() is OUTSIDE
     assert not stop_token().is_set()
     assert stop_token().wait(0) is False
     with stop_token().on_stop(pytest.fail, "it was called"):
@@ -381,4 +381,4 @@ def test_a_thread_started_by_a_call_has_its_token_in_a_copy_of_the_context(spawn
         copied = spawn(lambda: context.run(stop_token))
         return bare.finish(), copied.finish()
 
-    assert _inside(token, call) == (NEVER, token)
+    assert _inside(token, call) == (OUTSIDE, token)

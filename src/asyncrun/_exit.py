@@ -1,0 +1,131 @@
+"""The end of the process: by a signal, or in the ordinary way with calls that are stuck.
+
+Rules of this room (DESIGN.md, 11 and 14):
+
+- What ends the process by a signal runs the exit handlers and flushes the streams first, and does
+  not go through the interpreter's finalization, which would join threads that are stuck.
+- A stuck call may hold the lock of a standard stream for ever: nothing here waits for it without
+  a limit where the process is to end, and no finalization meets it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from ._calls import all_running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
+"""Those that end a program, or that a program ends well on."""
+
+
+def is_default(signum: int) -> bool:
+    """Tell whether nobody has set a handler for one of `SIGNALS`."""
+    python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+    return signal.getsignal(signum) == python_default
+
+
+def end_by(signum: int, last_words: Callable[[], list[str]]) -> None:
+    """End the process by a signal, after the exit handlers and a flush; in the main thread.
+
+    Args:
+        signum: The signal.
+        last_words: Gives lines for standard error.
+    """
+    for each in SIGNALS:
+        if is_default(each):  # the next one is to end even an exit handler that hangs
+            signal.signal(each, signal.SIG_DFL)
+    say(last_words())
+    atexit.unregister(free_streams)  # there will be no finalization
+    with suppress(BaseException):
+        atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
+    flush_streams(FLUSH_PATIENCE if all_running() else None)
+    die(signum)
+
+
+FLUSH_PATIENCE: Final = 1.0
+"""Seconds for the last flush where a stuck call may hold a stream's lock: nobody may read on."""
+
+
+def flush_streams(patience: float | None) -> None:
+    """Flush standard output and error.
+
+    Args:
+        patience: Seconds, or None for no limit: a call that is stuck in a write holds a lock, and
+            its reader may never read on.
+    """
+
+    def flush() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+
+    # In a thread, for waiting for a thread can be bounded and interrupted; for that lock, neither.
+    flusher = threading.Thread(target=flush, daemon=True)
+    try:
+        flusher.start()
+    except RuntimeError:  # there is none to be had, as at any exit of Python 3.12.1
+        flush()
+    else:
+        flusher.join(patience)
+
+
+@atexit.register
+def free_streams() -> None:
+    """Let finalization flush the standard streams without a lock that a stuck call may hold.
+
+    It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
+    they are flushed now, and streams without a buffer, as under ``python -u``, take their place.
+    """
+    if not all_running():
+        return
+    try:
+        flush_streams(None)
+    finally:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, io.TextIOWrapper):
+                with suppress(OSError, ValueError):  # it is closed
+                    raw: Any = io.FileIO(stream.fileno(), "w", closefd=False)
+                    text = io.TextIOWrapper(raw, stream.encoding, stream.errors, write_through=True)
+                    setattr(sys, name, text)
+                    setattr(sys, f"__{name}__", text)
+
+
+def say(lines: list[str]) -> None:
+    """Print lines on standard error, if there is one."""
+    with suppress(Exception):  # there may be none, or a closed one, or a full disk
+        sys.stderr.write("".join(f"asyncrun: {line}\n" for line in lines))
+        sys.stderr.flush()
+
+
+def is_interactive() -> bool:
+    """Tell whether there is a prompt that must not die."""
+    return hasattr(sys, "ps1") or bool(sys.flags.inspect)
+
+
+def die(signum: int) -> None:
+    """End the process by a signal, from any thread."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signum, signal.SIG_DFL)
+    else:
+        with suppress(Exception):
+            import ctypes  # noqa: PLC0415 - rarely needed
+
+            # What `signal.signal` calls; that refuses to in any thread but the main one.
+            ctypes.pythonapi.PyOS_setsig(signum, None)
+    with suppress(AttributeError):  # Windows has no such thing
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+    signal.raise_signal(signum)
+    os._exit(128 + signum)  # the kernel ignores it for PID 1
