@@ -16,6 +16,7 @@ from ._threads import run_sync as run_sync
 
 if TYPE_CHECKING:
     from ._executor import Executor as Executor
+del TYPE_CHECKING
 
 __all__ = (
     "CallInfo",
@@ -41,3 +42,7 @@ def __getattr__(name: str) -> object:
 
     globals()[name] = Executor
     return Executor
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

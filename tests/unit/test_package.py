@@ -53,9 +53,10 @@ def test_all_lists_the_names_that_are_re_exported_in_order() -> None:
     tree = ast.parse(Path(asyncrun.__file__).read_text("utf-8"))
     imported = [
         (alias.name, alias.asname)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level == 1
         for alias in node.names
+        if alias.asname  # not that in __getattr__
     ]
     assert all(name == as_name for name, as_name in imported)
     assert sorted(name for name, _ in imported) == sorted(asyncrun.__all__)
@@ -66,6 +67,23 @@ def test_there_are_no_other_public_names() -> None:
     modules = {name for name, thing in vars(asyncrun).items() if inspect.ismodule(thing)}
     assert all(name.startswith("_") for name in modules)
     assert {name for name in vars(asyncrun) if name[0] != "_"} == set(asyncrun.__all__)
+
+
+def test_the_name_that_is_loaded_when_it_is_wanted_is_listed_and_others_are_refused(
+    start: Callable[..., Child],
+) -> None:
+    child = start("""
+import sys, asyncrun
+assert "Executor" in dir(asyncrun) and "concurrent.futures" not in sys.modules
+from asyncrun import Executor
+assert asyncrun.Executor is Executor
+assert "concurrent.futures" in sys.modules
+try:
+    asyncrun.Execute
+except AttributeError as error:
+    print(error)
+""")
+    assert child.finish() == (0, "module 'asyncrun' has no attribute 'Execute'\n", "")
 
 
 @pytest.mark.parametrize("name", PUBLIC)
