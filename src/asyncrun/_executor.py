@@ -204,7 +204,7 @@ class Executor(ThreadPoolExecutor):
         exc_type: type[BaseException] | None,
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         """Wait for everything; or after an error stop it (rule 9 of DESIGN.md)."""
         error = exc_val
         try:
@@ -217,7 +217,6 @@ class Executor(ThreadPoolExecutor):
             if error is not None:
                 self._abandon(error)
             del error, exc_val, exc_tb
-        return None
 
     def _abandon(self, error: BaseException) -> None:
         self.stop(f"its executor was left by {type(error).__name__}")

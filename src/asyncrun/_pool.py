@@ -120,7 +120,6 @@ class Pool:
         self._is_broken = False
         self._is_given_up = False
         self._reason: str | None = None
-        self._wakers: dict[threading.Lock, None] = {}
         self.forget()
         register(self)
         pools.add(self)
@@ -134,6 +133,7 @@ class Pool:
         self.waiting = {}
         self.threads = set()
         self._idle: dict[int, None] = {}
+        self._wakers: dict[threading.Lock, None] = {}
         self._numbers = itertools.count()
         self._returned: list[int] = []
 
@@ -274,7 +274,7 @@ class Pool:
         Args:
             reason: Why.
         """
-        if self._reason is None:
+        if not self.stopped:
             self._reason = reason
         self.stopped = self.closed = True
         self.withdraw()

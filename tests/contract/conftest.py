@@ -1,8 +1,9 @@
-"""What a test needs to hold a blocking call at a known point."""
+"""What a test needs to hold a blocking call at a known point: a `Gate`; without AnyIO a `Door`."""
 
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,66 @@ def gate(nothing_is_left: None) -> Iterator[type[Gate]]:
     yield KnownGate
     for each in gates:
         each.opened.set()
+
+
+class Door:
+    """A blocking call in the hands of a test: it says that it is in, and stays until let out."""
+
+    def __init__(self) -> None:
+        self.inside = threading.Event()
+        self.opened = threading.Event()
+        self.left = threading.Event()
+        self.token = asyncrun.StopToken()
+
+    def stuck(self, _: object = None) -> str:
+        """Block without ever looking at the flag."""
+        self.token = asyncrun.stop_token()
+        self.inside.set()
+        assert self.opened.wait(PATIENCE)
+        self.left.set()
+        return "late"
+
+    def heeding(self, _: object = None) -> None:
+        """Block at a safe point, and clean up when it is passed."""
+        asyncrun.safe_point()
+        self.token = asyncrun.stop_token()
+        self.inside.set()
+        try:
+            self.token.sleep(PATIENCE)
+        finally:
+            self.left.set()
+
+    @staticmethod
+    def do(func: Callable[[], object]) -> None:
+        """Call something."""
+        func()
+
+    def enter(self) -> None:
+        """Wait until the call is in."""
+        assert self.inside.wait(PATIENCE)
+
+
+@pytest.fixture
+def door(nothing_is_left: None) -> Iterator[type[Door]]:
+    """Make doors; all are opened at the end."""
+    doors: list[Door] = []
+
+    class KnownDoor(Door):
+        def __init__(self) -> None:
+            super().__init__()
+            doors.append(self)
+
+    yield KnownDoor
+    for each in doors:
+        each.opened.set()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Block until something is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "this takes too long"
+        time.sleep(0)
 
 
 @pytest.fixture(params=["run_sync", "Runner.run_sync"])
