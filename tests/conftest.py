@@ -103,16 +103,16 @@ class Child:
             got += byte
         return got.decode().removesuffix("\n")
 
-    def rest(self) -> None:
-        """Wait until the main thread waits in its event loop's poll.
+    def rest(self, where: str = "poll") -> None:
+        """Wait until the main thread waits in its event loop's poll, or elsewhere in the kernel.
 
         Where nothing sets a wake-up descriptor (asyncio under any entry point but ours), a signal
         that comes just before the poll is seen when something else ends it.
         """
         wchan = Path(f"/proc/{self.process.pid}/wchan")
         deadline = time.monotonic() + PATIENCE
-        while "poll" not in wchan.read_text():
-            assert time.monotonic() < deadline, "the event loop does not come to rest"
+        while where not in wchan.read_text():
+            assert time.monotonic() < deadline, "it does not come to rest"
             os.sched_yield()
 
     def send(self, signum: int) -> None:

@@ -98,6 +98,7 @@ class Executor(ThreadPoolExecutor):
         )
         # What lives on without it ends when its work is done.
         self._pool.link = weakref.ref(self, partial(_close, self._pool))
+        del self._idle_semaphore  # nobody counts with it
         # Private, but there are monitors that count them.
         self._threads = self._pool.threads
         self._work_queue = self._pool.queue  # type: ignore[assignment]
@@ -121,7 +122,8 @@ class Executor(ThreadPoolExecutor):
             BrokenThreadPool: The initializer has failed (a `RuntimeError`).
         """
         pool = self._pool
-        pool.check_open()
+        if pool.closed:
+            pool.check_open()
         call = FutureCall(pool, fn, args, kwargs)
         pool.add(call.future, call)
         return call.future
@@ -136,9 +138,9 @@ class Executor(ThreadPoolExecutor):
     ) -> Iterator[T]:
         """Call a function with each item, in several threads at once.
 
-        It does what ``map(fn, *iterables)`` does, but the items begin at once, and those that
-        were submitted meanwhile need not wait for all of them. Closing the iterator, an error
-        or a time-out drops what waits and asks what runs to stop.
+        It does what ``map(fn, *iterables)`` does, but all items begin as soon as there are
+        threads for them. Closing the iterator early, also by an error of an item or a time-out,
+        drops what waits and asks what runs to stop.
 
         Args:
             fn: The function.

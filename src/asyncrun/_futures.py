@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 from ._batch import DROPPED, FAILED, SUCCEEDED, WAITS, Batch
 from ._calls import border, function_name
 from ._errors import TimedOutError
-from ._loops import SLICE, Caller
-from ._pool import Work
+from ._job import Job
+from ._loops import Caller
 from ._stop import StopToken, by_thread, current
 
 if TYPE_CHECKING:
@@ -44,10 +44,8 @@ T = TypeVar("T")
 class Future(futures.Future[T]):
     """The future of a call of an `Executor`."""
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__()
-        self._pool = pool
-        self._token = StopToken()
+    _pool: Pool
+    _token: StopToken
 
     def cancel(self) -> bool:
         """Cancel the call if it has not begun; if it runs, ask it to stop.
@@ -67,7 +65,7 @@ class Future(futures.Future[T]):
 
 
 @final
-class FutureCall(Work, Generic[T]):
+class FutureCall(Job, Generic[T]):
     """A call, and the future that its outcome goes to.
 
     Args:
@@ -104,26 +102,26 @@ class FutureCall(Work, Generic[T]):
         self._args = args
         self._kwargs = kwargs
         self._context = copy_context()
-        self.future: Future[T] = Future(pool)
-        self.token: StopToken = self.future._token
+        self.token: StopToken = StopToken()
+        self.future: Future[T] = Future()
+        self.future._pool = pool
+        self.future._token = self.token
 
+    @border
     def run(self) -> None:
-        """See `Work.run`."""
-        self._pool.waiting.pop(self.future, None)
-        if not self.future.set_running_or_notify_cancel():
+        """See `Job.run`."""
+        future, context, pool = self.future, self._context, self._pool
+        pool.waiting.pop(future, None)
+        if not future.set_running_or_notify_cancel():
             return
         self.thread = threading.get_ident()
         self.started = time.monotonic()
         by_thread[self.thread] = self
-        self._pool.look(self)
-        self._context.run(self._call)
-
-    @border
-    def _call(self) -> None:
-        current.set(self.token)
-        future = self.future
+        if pool.stopped:  # its stop may not have seen this
+            self.token._stop(pool.reason)
+        context.run(current.set, self.token)
         try:
-            result = self._func(*self._args, **self._kwargs)
+            result = context.run(self._func, *self._args, **self._kwargs)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the call's outcome
             future.set_exception(exc)
             del self, future  # the traceback of the error holds this frame
@@ -131,21 +129,22 @@ class FutureCall(Work, Generic[T]):
             future.set_result(result)
 
     def withdraw(self) -> None:
-        """See `Work.withdraw`."""
-        if not self.future.running():
-            self.future.cancel()
+        """See `Job.withdraw`."""
+        if super(Future, self.future).cancel():  # without asking a call that runs to stop
+            self._pool.waiting.pop(self.future, None)
 
     def fail(self, error: Exception) -> None:
-        """See `Work.fail`."""
+        """See `Job.fail`."""
+        self._pool.waiting.pop(self.future, None)
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
     def stop(self, reason: str | None) -> None:
-        """See `Work.stop`."""
+        """See `Job.stop`."""
         self.token._stop(reason)
 
     def running(self) -> list[Running]:
-        """See `Work.running`."""
+        """See `Job.running`."""
         return [self] if self.future.running() else []
 
     @property
@@ -181,8 +180,8 @@ def _spread(func: Callable[..., T], args: tuple[object, ...]) -> T:
 
 
 @final
-class Turn(Caller, Work):
-    """Items of a map, one after the other in one thread, as long as nothing else waits."""
+class Turn(Caller, Job):
+    """Items of a map, one after the other in one thread."""
 
     __slots__ = ("_context", "_pool")
 
@@ -193,24 +192,25 @@ class Turn(Caller, Work):
         self.token = StopToken()
 
     def run(self) -> None:
-        """See `Work.run`."""
+        """See `Job.run`."""
         self.thread = threading.get_ident()
         by_thread[self.thread] = self
         self._pool.waiting.pop(self, None)
-        take, copy = self.batch.pending.get_nowait, self._context.copy
-        queue = self._pool.queue
-        until = time.monotonic() + SLICE
+        batch, queue, copy = self.batch, self._pool.queue, self._context.copy
+        take = batch.pending.get_nowait
         while True:
-            try:
-                item = take()
-            except Empty:
-                if self._ends():
-                    return
-                continue
-            if item is not None:
-                copy().run(self.call, item)
-                item = None  # not to be kept
-            if not queue.empty() and time.monotonic() >= until:
+            # What was added before other work comes before it, and no more.
+            for _ in range(max(batch.pending.qsize(), 1)):
+                try:
+                    item = take()
+                except Empty:
+                    break
+                if item is not None:
+                    copy().run(self.call, item)
+                    item = None  # not to be kept
+            if batch.pending.empty() and self._ends():
+                return
+            if not queue.empty():
                 self._pool.waiting[self] = self
                 queue.put(self)
                 return
@@ -225,13 +225,14 @@ class Turn(Caller, Work):
         return False
 
     def withdraw(self) -> None:
-        """See `Work.withdraw`."""
+        """See `Job.withdraw`."""
         self.batch.closed = True
         self.batch.drop_pending()
         self.batch.wake()
 
     def fail(self, error: Exception) -> None:
-        """See `Work.fail`."""
+        """See `Job.fail`."""
+        self._pool.waiting.pop(self, None)
         batch = self.batch
         with suppress(Empty):
             while True:
@@ -239,11 +240,11 @@ class Turn(Caller, Work):
                     batch.settle(item, FAILED, error)
 
     def stop(self, reason: str | None) -> None:
-        """See `Work.stop`."""
+        """See `Job.stop`."""
         self.batch.close(reason)
 
     def running(self) -> list[Running]:
-        """See `Work.running`: the batch is registered itself."""
+        """See `Job.running`: the batch is registered itself."""
         return []
 
 
@@ -291,11 +292,7 @@ class Mapped(Generic[T]):
         self._context = copy_context()
         self._is_buffered = buffersize is not None
         self._kept = keep if self._is_buffered else None
-        try:
-            self._feed(buffersize)
-        except BaseException:
-            self._leave()
-            raise
+        self._feed(buffersize)
 
     def results(self) -> Iterator[T]:
         """Give the results in the order of the items."""

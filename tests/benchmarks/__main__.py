@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from .calling import run_sync, safe_point
+from .executing import executing
 from .importing import importing
 from .interrupt import interrupt
 from .mapping import mapping
@@ -28,6 +29,7 @@ BENCHMARKS: Final[dict[str, Callable[..., list[Result]]]] = {
     "stop": waking,
     "map": mapping,
     "interrupt": interrupt,
+    "executor": executing,
 }
 
 

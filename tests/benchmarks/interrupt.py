@@ -47,6 +47,18 @@ def time_to_die(
         RuntimeError: It did not start, or did not end as it should.
     """
     command = (PYTHON, str(PROGRAM), entry, backend, str(threads), job)
+    seconds, text = time_to_end(command, environment)
+    if entry == "run":
+        check_last_words(text, threads, job)
+    return seconds
+
+
+def time_to_end(command: tuple[str, ...], environment: dict[str, str]) -> tuple[float, str]:
+    """Interrupt a child that says ``ready``; return the seconds until it is gone, and its words.
+
+    Raises:
+        RuntimeError: It did not start, or did not end by the signal.
+    """
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as child,
@@ -64,9 +76,7 @@ def time_to_die(
         text = errors.read().decode()
     if line != b"ready\n" or child.returncode != -signal.SIGINT:
         raise RuntimeError(f"{command} ended with {child.returncode}:\n{text}")
-    if entry == "run":
-        check_last_words(text, threads, job)
-    return seconds
+    return seconds, text
 
 
 def check_last_words(text: str, threads: int, job: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from asyncrun import Executor, Stopped, safe_point
 from asyncrun._futures import Turn
+from asyncrun._pool import Pool
 from tests.contract.conftest import PATIENCE, Door, wait_until
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def test_leaving_by_an_exception_stops_everything_and_does_not_wait_for_what_met
         pytest.raises(error),
         Executor(2, thread_name_prefix="pool", grace=PATIENCE) as executor,
     ):
-        made += [executor.submit(func) for func in (stuck.stuck, heeding.heeding, int)]
+        made += executor.submit(stuck.stuck), executor.submit(heeding.heeding)
+        made.append(executor.submit(int))
         stuck.enter()
         heeding.enter()
         raise error
@@ -129,17 +131,16 @@ def test_an_interrupt_while_it_is_left_normally_stops_everything(
     door: type[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = door()
-    executor = Executor()
-    wait = executor._pool.wait
+    wait = Pool.wait
 
-    def interrupted() -> None:
+    def interrupted(_: Pool) -> None:
         one.enter()
-        monkeypatch.setattr(executor._pool, "wait", wait)
+        monkeypatch.setattr(Pool, "wait", wait)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), executor:
+    with pytest.raises(KeyboardInterrupt), Executor() as executor:
         executor.submit(one.heeding)
-        monkeypatch.setattr(executor._pool, "wait", interrupted)
+        monkeypatch.setattr(Pool, "wait", interrupted)
     assert one.left.is_set()
 
 

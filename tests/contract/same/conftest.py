@@ -1,0 +1,64 @@
+"""What is alike for a ThreadPoolExecutor and an Executor: what `concurrent.futures` documents.
+
+Where an `Executor` differs on purpose is the business of ``test_executor`` beside this folder.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from asyncrun import Executor
+from tests.contract.conftest import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REFUSED = "cannot schedule new futures after shutdown"
+EXECUTORS: list[type[ThreadPoolExecutor]] = [ThreadPoolExecutor, Executor]
+
+
+@pytest.fixture(params=EXECUTORS, ids=[each.__name__ for each in EXECUTORS])
+def executor_class(request: pytest.FixtureRequest) -> type[ThreadPoolExecutor]:
+    executor_class: type[ThreadPoolExecutor] = request.param
+    return executor_class
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), f"{thread} is left"
+
+
+class Alone(BaseException):
+    """An error that is no `Exception`."""
+
+
+class Thing:
+    """Something that can be referred to weakly."""
+
+
+def collect(*args: object, **kwargs: object) -> tuple[object, ...]:
+    return *args, kwargs
+
+
+def fail(error: BaseException) -> NoReturn:
+    raise error
+
+
+def threads_of(executor: ThreadPoolExecutor, number: int) -> list[threading.Thread]:
+    """Give so many threads of an executor that has none yet, or may have no more."""
+    together = threading.Barrier(number)
+
+    def call() -> threading.Thread:
+        together.wait(PATIENCE)
+        return threading.current_thread()
+
+    called = [executor.submit(call) for _ in range(number)]
+    return [future.result(PATIENCE) for future in called]

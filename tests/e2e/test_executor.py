@@ -1,0 +1,274 @@
+"""How programs with an `Executor` end: interrupted, in the ordinary way, and forked."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Child
+
+HEAD = """
+import asyncio, atexit, os, signal, sys, threading, time
+from asyncrun import Executor, safe_point, stop_token
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
+
+inside = threading.Semaphore(0)
+
+def stuck():
+    inside.release()
+    time.sleep(100)
+
+def wait_for(calls):
+    for _ in range(calls):
+        inside.acquire()
+    say("ready")
+
+atexit.register(say, "atexit")
+"""
+
+
+# rules 9, 11 and 14
+@pytest.mark.parametrize(
+    "program",
+    [
+        """
+with Executor() as executor:
+    futures = [executor.submit(stuck) for _ in range(5)]
+    wait_for(5)
+    futures[0].result()
+""",
+        """
+executor = Executor(2)
+futures = [executor.submit(stuck) for _ in range(5)]
+wait_for(2)
+futures[0].result()
+""",
+        """
+with Executor(2) as executor:
+    results = executor.map(lambda _: stuck(), range(5))
+    wait_for(2)
+    list(results)
+""",
+        """
+with Executor(2) as executor:
+    executor.submit(stuck)
+    wait_for(1)  # and then it is left normally
+""",
+    ],
+    ids=["with", "without", "map", "leaving"],
+)
+def test_an_interrupted_program_ends_at_once_by_the_signal_with_pythons_own_traceback(
+    start: Callable[..., Child], program: str
+) -> None:
+    child = start(HEAD + program)
+    child.expect()
+    child.rest("futex")
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output) == (-signal.SIGINT, "atexit\n"), errors
+    assert errors.startswith("Traceback (most recent call last):\n")
+    assert errors.endswith("\nKeyboardInterrupt\n")
+    assert errors.count("Traceback") == 1
+    assert "asyncrun:" not in errors
+    assert "left running" not in errors
+
+
+ASYNCIO = """
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(Executor())
+    calls = [asyncio.to_thread(stuck), loop.run_in_executor(None, stuck)]
+    await asyncio.gather(asyncio.to_thread(wait_for, 2), *calls)
+asyncio.run(main())
+"""
+
+
+# rules 5 and 11
+def test_asyncio_run_with_it_as_default_executor_ends_at_once(start: Callable[..., Child]) -> None:
+    child = start(HEAD + ASYNCIO)
+    child.expect()
+    child.rest()
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output) == (-signal.SIGINT, "atexit\n"), errors
+    assert errors.endswith("\nKeyboardInterrupt\n")
+
+
+def test_calls_that_heed_clean_up_before_an_interrupted_program_ends(
+    start: Callable[..., Child],
+) -> None:
+    child = start(
+        HEAD
+        + """
+def heed():
+    safe_point()
+    inside.release()
+    try:
+        stop_token().sleep(100)
+    finally:
+        say("cleaned up")
+with Executor(2) as executor:
+    executor.submit(heed)
+    executor.submit(heed)
+    wait_for(2)
+    executor.shutdown()
+"""
+    )
+    child.expect()
+    child.rest("futex")
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output) == (-signal.SIGINT, "cleaned up\n" * 2 + "atexit\n"), errors
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "error"),
+    [("", 0, ""), ("sys.exit(3)", 3, ""), ("raise LookupError", 1, "LookupError\n")],
+)
+def test_any_other_exit_finishes_the_work_first(
+    start: Callable[..., Child], end: str, status: int, error: str
+) -> None:
+    child = start(
+        HEAD
+        + f"""
+from asyncrun._pool import exiting
+
+executor = Executor(1)
+executor.submit(exiting.wait)
+results = executor.map(say, "abc")
+executor.submit(say, "last")
+executor.submit(lambda: executor.submit(int)).add_done_callback(lambda f: say(f.exception()))
+{end}
+"""
+    )
+    got, output, errors = child.finish()
+    assert got == status, errors
+    refusal = (
+        "cannot schedule new futures after interpreter shutdown: <Executor 'Executor-0'> "
+        "ends with the interpreter"
+    )
+    assert output.splitlines() == ["a", "b", "c", "last", refusal, "atexit"]
+    assert errors.endswith(error)
+    assert ("Traceback" in errors) == bool(error)
+
+
+def test_work_that_waits_for_the_exit_can_be_interrupted(start: Callable[..., Child]) -> None:
+    child = start(
+        HEAD
+        + """
+executor = Executor(2)
+executor.submit(stuck)
+wait_for(1)
+"""
+    )
+    child.expect()
+    child.rest("futex")
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output) == (-signal.SIGINT, "atexit\n"), errors
+    first, left = errors.splitlines()
+    assert first == "asyncrun: interrupted by SIGINT"
+    assert left.startswith("asyncrun: left running: stuck, ")
+
+
+def test_what_a_program_does_with_sigint_itself_stays_as_it_is(start: Callable[..., Child]) -> None:
+    child = start(
+        HEAD
+        + """
+def handler(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, handler)
+executor = Executor(2)
+executor.submit(stuck)
+wait_for(1)
+"""
+    )
+    child.expect()
+    child.rest("futex")
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output) == (0, "atexit\n"), errors
+    assert errors.endswith(("KeyboardInterrupt: \n", "KeyboardInterrupt\n"))
+
+
+# rule 11
+@pytest.mark.parametrize("call", ["stuck", "sys.stdin.readline", "chatter"])
+def test_a_stuck_call_whose_future_was_cancelled_does_not_hold_up_a_normal_exit(
+    start: Callable[..., Child], call: str
+) -> None:
+    child = start(
+        HEAD
+        + f"""
+def chatter():
+    while True:
+        print(end="")
+executor = Executor(1)
+call = executor.submit({call})
+while not call.running():
+    time.sleep(0)
+executor.submit(say, "never")
+call.cancel()
+"""
+    )
+    status, output, errors = child.finish()
+    assert (status, output) == (0, "atexit\n"), errors
+    message = (
+        "<Executor 'Executor-0'>: 1 calls never began, for every thread is held by one that was "
+        "asked to stop\n"
+    )
+    assert errors == message
+
+
+@pytest.mark.parametrize("how", ["fork", "fork in a call", "multiprocessing"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_ends_and_may_use_the_executor_itself(
+    start: Callable[..., Child], how: str
+) -> None:
+    child = start(
+        HEAD
+        + f"""
+import multiprocessing, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+atexit.unregister(say)
+
+def in_child():
+    assert stop_token().is_set() is False
+    say("child", executor.submit(pow, 2, 3).result(), list(executor.map(int, "12")))
+    say("calls", len(executor.calls()))
+
+def fork():
+    if (pid := os.fork()) == 0:
+        in_child()
+        sys.exit() if {how!r} == "fork" else os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+executor = Executor(2)
+for _ in range(2):
+    executor.submit(stuck)
+if {how!r} != "fork in a call":
+    wait_for(2)
+if {how!r} == "fork":
+    say("parent", fork())
+elif {how!r} == "multiprocessing":
+    process = multiprocessing.get_context("fork").Process(target=in_child)
+    process.start()
+    process.join()
+    say("parent", process.exitcode)
+else:
+    other = Executor(1)
+    wait_for(2)
+    say("parent", other.submit(fork).result())
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    )
+    status, output, errors = child.finish()
+    lines = ["ready", "child 8 [1, 2]", "calls 0", "parent 0"]
+    assert output.splitlines() == lines, errors
+    assert (status, errors) == (-signal.SIGTERM, "")
