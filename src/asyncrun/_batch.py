@@ -146,8 +146,8 @@ class Server(Stay[None]):
         return len(self.batch.servers) - len(self.batch.stuck)
 
 
-def _do_nothing() -> None:
-    pass
+def do_nothing() -> None:
+    """Stand in for what is to be called no more."""
 
 
 GONE: Final = object()
@@ -256,7 +256,7 @@ class Batch(Generic[T]):
         self._is_left = True
         self._log_failures()
         self.queue.clear()
-        self._staff = _do_nothing  # it holds the reader, which holds this
+        self._staff = do_nothing  # it holds the reader, which holds this
 
     def _log_failures(self) -> None:
         with suppress(IndexError):

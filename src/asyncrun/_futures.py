@@ -22,7 +22,7 @@ from itertools import islice
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
-from ._batch import DROPPED, FAILED, SUCCEEDED, WAITS, Batch
+from ._batch import DROPPED, FAILED, SUCCEEDED, WAITS, Batch, do_nothing
 from ._calls import border, function_name
 from ._errors import TimedOutError
 from ._job import Job
@@ -171,24 +171,30 @@ def _call_now(func: Callable[..., None], *args: object) -> None:
     func(*args)
 
 
-def _do_nothing() -> None:
-    pass
-
-
 def _spread(func: Callable[..., T], args: tuple[object, ...]) -> T:
     return func(*args)
 
 
 @final
 class Turn(Caller, Job):
-    """Items of a map, one after the other in one thread."""
+    """Items of a map, one after the other in one thread: all that are there, or just one.
 
-    __slots__ = ("_context", "_pool")
+    What is submitted to the pool after them has its place behind them in the queue.
 
-    def __init__(self, batch: Batch[Any], pool: Pool, context: Context) -> None:
+    Args:
+        batch: The items.
+        pool: Where they run.
+        context: What each gets a copy of.
+        one: Whether it is for one item.
+    """
+
+    __slots__ = ("_context", "_one", "_pool")
+
+    def __init__(self, batch: Batch[Any], pool: Pool, context: Context, *, one: bool) -> None:
         super().__init__(batch)
         self._pool = pool
         self._context = context
+        self._one = one
         self.token = StopToken()
 
     def run(self) -> None:
@@ -196,27 +202,24 @@ class Turn(Caller, Job):
         self.thread = threading.get_ident()
         by_thread[self.thread] = self
         self._pool.waiting.pop(self, None)
-        batch, queue, copy = self.batch, self._pool.queue, self._context.copy
-        take = batch.pending.get_nowait
+        take, copy = self.batch.pending.get_nowait, self._context.copy
         while True:
-            # What was added before other work comes before it, and no more.
-            for _ in range(max(batch.pending.qsize(), 1)):
-                try:
-                    item = take()
-                except Empty:
-                    break
-                if item is not None:
-                    copy().run(self.call, item)
-                    item = None  # not to be kept
-            if batch.pending.empty() and self._ends():
-                return
-            if not queue.empty():
-                self._pool.waiting[self] = self
-                queue.put(self)
+            try:
+                item = take()
+            except Empty:
+                if self._ends():
+                    return
+                continue
+            if item is not None:
+                copy().run(self.call, item)
+                item = None  # not to be kept
+            if self._one:
                 return
 
     def _ends(self) -> bool:
         # Who adds an item looks how many turns there are; who ends looks for items.
+        if self._one:
+            return True
         servers = self.batch.servers
         servers.remove(self)
         if self.batch.pending.empty():
@@ -283,7 +286,7 @@ class Mapped(Generic[T]):
             ordered=True,
             kept=(BaseException,),
             post=_call_now,
-            staff=_do_nothing,
+            staff=do_nothing,
             expected=(futures.CancelledError,),
         )
         if len(iterables) != 1:
@@ -313,8 +316,11 @@ class Mapped(Generic[T]):
         for index, arg in islice(self._items, count):
             pool.check_open()
             batch.put(index, arg)
-            if len(batch.servers) < pool.size:
-                turn = Turn(batch, pool, self._context)
+            if self._is_buffered:
+                turn = Turn(batch, pool, self._context, one=True)
+                pool.add(turn, turn)
+            elif len(batch.servers) < pool.size:
+                turn = Turn(batch, pool, self._context, one=False)
                 batch.servers.append(turn)
                 pool.add(turn, turn)
             if batch.closed:  # in this very moment

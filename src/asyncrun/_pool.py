@@ -243,8 +243,7 @@ class Pool:
                 return job
             if self.closed:
                 self.queue.put(None)
-                if not self.waiting:  # else it is behind the None
-                    return None
+                return None
 
     def _log_error(self) -> None:
         import logging  # noqa: PLC0415 - 10 ms, and rarely needed

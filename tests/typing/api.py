@@ -12,6 +12,7 @@ import anyio
 import asyncrun
 from asyncrun import (
     CallInfo,
+    Executor,
     Interrupted,
     Results,
     Runner,
@@ -165,3 +166,15 @@ def check_errors(stopped: Stopped, interrupted: Interrupted) -> None:
     as_base: KeyboardInterrupt = interrupted
     as_error: Exception = stopped  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
     print(as_base, as_error, asyncrun.__all__)
+
+
+def executor() -> None:
+    with Executor(2, "pool", print, ("a thread",), grace=1.0) as pool:
+        future = pool.submit(half, 1, rest="x")
+        assert_type(future.result(), float)
+        pool.submit(half, "1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        assert_type(list(pool.map(half, [1, 2], ["a", "b"])), list[float])
+        assert_type(pool.calls(), list[CallInfo])
+        pool.stop("enough")
+        assert_type(pool.shutdown(wait=False, cancel_futures=True), None)
+    assert_type(future.done(), bool)

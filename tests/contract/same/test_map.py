@@ -370,3 +370,45 @@ def test_an_error_of_a_buffered_input_is_raised_where_it_is_taken(
         with pytest.raises(LookupError):
             next(results)
         assert list(results) == []
+
+
+def test_what_is_submitted_after_a_map_begins_after_its_items(
+    executor_class: type[ThreadPoolExecutor],
+) -> None:
+    door, order = Door(), list[object]()
+
+    def items() -> Iterator[int]:
+        yield 0
+        door.enter()
+        yield from (1, 2)
+
+    def call(item: int) -> None:
+        if item == 0:
+            door.stuck()
+        order.append(item)
+
+    with executor_class(1) as executor:
+        executor.map(call, items())
+        executor.submit(order.append, "submitted")
+        door.opened.set()
+    assert order == [0, 1, 2, "submitted"]
+
+
+@buffered
+def test_what_is_submitted_while_a_buffered_map_is_read_begins_in_its_turn(
+    executor_class: type[ThreadPoolExecutor],
+) -> None:
+    door, order = Door(), list[object]()
+
+    def call(item: int) -> None:
+        if item == 0:
+            door.stuck()
+        order.append(item)
+
+    with executor_class(1) as executor:
+        mapping: Any = executor.map
+        results = mapping(call, range(6), buffersize=3)
+        executor.submit(order.append, "submitted")
+        door.opened.set()
+        assert list(results) == [None] * 6
+    assert order == [0, 1, 2, "submitted", 3, 4, 5]

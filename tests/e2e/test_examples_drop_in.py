@@ -1,0 +1,56 @@
+"""`examples/drop_in.py`: the old program, with one import changed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Child
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "drop_in.py"
+OLD = "from concurrent.futures import ThreadPoolExecutor as Executor"
+
+
+# rules 11 and 14
+def test_ctrl_c_ends_it_at_once_with_nothing_but_a_traceback(start: Callable[..., Child]) -> None:
+    child = start(EXAMPLE, encoding="utf-8")
+    child.expect("Jack is waiting…", "Jill is waiting…")
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output) == (-signal.SIGINT, "")
+    first, *frames, last = errors.splitlines()
+    assert (first, last) == ("Traceback (most recent call last):", "KeyboardInterrupt")
+    assert all(frame.startswith("  ") for frame in frames)
+    assert not any("asyncrun" in frame for frame in frames)
+
+
+def test_it_is_the_old_program_but_for_one_import() -> None:
+    lines = EXAMPLE.read_text("utf-8").splitlines()
+    (line,) = [line for line in lines if "import Executor" in line]
+    assert line.endswith(f"  # was: {OLD}")
+    assert [line for line in lines if "asyncrun" in line] == [line]
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_without_a_signal_it_does_what_the_old_one_does(
+    start: Callable[..., Child], tmp_path: Path, new: bool
+) -> None:
+    text = EXAMPLE.read_text("utf-8").replace("time.sleep(100)", "time.sleep(0.01)")
+    if not new:
+        text = text.replace("from asyncrun import Executor", OLD)
+    path = tmp_path / "program.py"
+    path.write_text(text, "utf-8")
+    status, output, errors = start(path, encoding="utf-8").finish()
+    assert (status, errors) == (0, "")
+    assert sorted(output.splitlines()) == [
+        "Jack is back",
+        "Jack is waiting…",
+        "Jill is back",
+        "Jill is waiting…",
+    ]

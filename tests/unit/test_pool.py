@@ -1,0 +1,275 @@
+"""The pool behind an Executor: what happens just between two of its steps."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import threading
+from concurrent import futures
+from concurrent.futures.thread import BrokenThreadPool
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrun import Executor, _at_exit, _pool, stop_token
+from asyncrun._batch import FAILED, Batch
+from asyncrun._futures import Future, FutureCall, Mapped, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asyncrun._pool import Pool
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    executor = Executor(1)
+    yield executor._pool
+    executor.stop()
+    executor.shutdown()
+
+
+class Queue(SimpleQueue[Any]):
+    """Does something just after a job has been added, or before one is taken."""
+
+    def __init__(self, *, added: Callable[[], object] = int, asked: Callable[[], object] = int):
+        self._added = added
+        self._asked = asked
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item)
+        self._added()
+
+    def get_nowait(self) -> Any:
+        self._asked()
+        return super().get_nowait()
+
+
+@pytest.mark.parametrize("how", ["submit", "map"])
+def test_what_is_added_while_the_pool_is_closed_is_refused(how: str) -> None:
+    executor = Executor(1)
+    pool = executor._pool
+
+    def close() -> None:
+        pool.queue = SimpleQueue()
+        executor.shutdown(wait=False)
+
+    pool.queue = Queue(added=close)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(int) if how == "submit" else executor.map(int, "1")
+    assert not pool.waiting
+    executor.shutdown()
+
+
+def test_an_item_that_is_added_while_the_pool_is_stopped_never_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside, go = threading.Event(), threading.Event()
+    put = Batch.put
+
+    def call(_: int) -> None:
+        inside.set()
+        assert go.wait(PATIENCE)
+
+    def put_and_stop(batch: Batch[None], index: int, arg: object) -> None:
+        if index == 1:
+            assert inside.wait(PATIENCE)
+            executor.stop()
+        put(batch, index, arg)
+
+    monkeypatch.setattr(Batch, "put", put_and_stop)
+    executor = Executor(1)
+    results = executor.map(call, range(2))
+    go.set()
+    assert next(results) is None
+    with pytest.raises(futures.CancelledError):
+        next(results)
+    executor.shutdown()
+
+
+def test_cancel_futures_does_not_flag_a_call_that_begins_in_this_moment(pool: Pool) -> None:
+    call = FutureCall(pool, int, (), {})
+    assert call.future.set_running_or_notify_cancel()
+    call.withdraw()
+    assert not call.token.is_set()
+    assert not call.future.cancelled()
+
+
+def test_a_call_that_begins_just_after_a_stop_has_looked_is_flagged(pool: Pool) -> None:
+    call = FutureCall(pool, stop_token, (), {})
+    pool.stop("enough")
+    call.run()
+    assert call.future.result(0) is call.token
+    assert call.token.reason == "enough"
+
+
+def test_a_thread_that_finds_its_job_taken_waits_for_the_next(pool: Pool) -> None:
+    call = FutureCall(pool, int, (), {})
+    call.future.cancel()
+    call.run()
+    assert call.future.cancelled()
+
+
+def test_a_turn_looks_once_more_for_items_when_it_is_not_counted_any_longer(pool: Pool) -> None:
+    done: list[int] = []
+    mapped: Mapped[None] = Mapped(
+        pool, done.append, ((),), timeout=None, buffersize=None, keep=None
+    )
+    batch = mapped._batch
+
+    class Servers(list[Any]):
+        def remove(self, turn: Any) -> None:
+            super().remove(turn)
+            if not done:
+                batch.put(0, 7)
+
+    turn = Turn(batch, pool, mapped._context, one=False)
+    batch.servers = Servers([turn])
+    turn.run()
+    assert done == [7]
+    assert batch.servers == []
+
+
+def test_a_broken_pool_fails_what_waits_in_futures_and_maps() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def initialize() -> None:
+        begun.set()
+        assert go.wait(PATIENCE)
+        raise LookupError
+
+    executor = Executor(1, initializer=initialize)
+    future = executor.submit(int)
+    executor._pool.queue.put(None)  # as when it has been closed
+    cancelled = executor.submit(int)
+    results = executor.map(int, "12")
+    assert begun.wait(PATIENCE)
+    assert cancelled.cancel()
+    go.set()
+    with pytest.raises(BrokenThreadPool):
+        future.result(PATIENCE)
+    with pytest.raises(BrokenThreadPool):
+        next(results)
+    assert futures.wait([cancelled], PATIENCE).done
+    with pytest.raises(BrokenThreadPool):
+        executor.submit(int)
+    executor.shutdown()
+
+
+def test_a_thread_that_a_worker_cannot_start_is_not_needed(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.size = 2
+
+    def refuse(_: Pool) -> None:
+        raise RuntimeError("can't start new thread")
+
+    together = threading.Event()
+    first = FutureCall(pool, together.wait, (PATIENCE,), {})
+    pool.add(first.future, first)
+    monkeypatch.setattr(type(pool), "_hire", refuse)
+    calls = [FutureCall(pool, int, (), {}) for _ in range(3)]
+    for call in calls:
+        pool.add(call.future, call)
+    together.set()
+    assert [call.future.result(PATIENCE) for call in calls] == [0] * 3
+
+
+def test_an_interrupt_while_a_thread_starts_leaves_room_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        raise KeyboardInterrupt
+
+    def started(thread: threading.Thread) -> None:
+        interrupt_after()
+        start(thread)
+        raise KeyboardInterrupt
+
+    def interrupt_after() -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+
+    for how in (interrupted, started):
+        with Executor(1) as executor:
+            monkeypatch.setattr(threading.Thread, "start", how)
+            with pytest.raises(KeyboardInterrupt):
+                executor.submit(int)
+            assert executor.submit(int).result(PATIENCE) == 0
+            assert {thread.name[-2:] for thread in executor._threads} == {"_0"}
+
+
+def test_of_two_that_would_start_the_last_thread_one_does(pool: Pool) -> None:
+    pool._numbers = itertools.count(1)
+    pool.waiting[pool] = FutureCall(pool, int, (), {})
+    pool.queue.put(pool.waiting[pool])
+    pool._hire()
+    assert not pool.threads
+    assert pool.queue.get_nowait() is pool.waiting.pop(pool)
+
+
+def test_a_turn_that_fails_passes_over_what_only_wakes(pool: Pool) -> None:
+    mapped: Mapped[str] = Mapped(pool, str, ((),), timeout=None, buffersize=None, keep=None)
+    mapped._batch.put(0, 1)
+    mapped._batch.pending.put(None)
+    mapped._batch.put(1, 2)
+    Turn(mapped._batch, pool, mapped._context, one=False).fail(LookupError())
+    assert [item.state for item in mapped._batch.queue] == [FAILED, FAILED]
+
+
+def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
+    monkeypatch: pytest.MonkeyPatch, pool: Pool
+) -> None:
+    call = FutureCall(pool, int, (), {})
+    here = threading.get_ident()
+    monkeypatch.setattr(_at_exit, "by_thread", by_thread := {here: call, here + 1: call})
+    monkeypatch.setattr(_at_exit, "pools", [pool])
+    pool.waiting[call] = call
+    _at_exit._after_fork()
+    assert by_thread == {here: call}
+    assert not pool.waiting
+    assert not call.heeds()
+
+
+def test_waking_wakes_each_waiter_once(pool: Pool) -> None:
+    waker = threading.Lock()
+    waker.acquire()
+    pool._wakers[waker] = None
+    pool.wake()
+    pool.wake()
+    assert waker.acquire(timeout=0)
+
+
+def test_a_future_that_is_done_is_not_running_and_cannot_be_cancelled(pool: Pool) -> None:
+    call = FutureCall(pool, int, (), {})
+    assert isinstance(call.future, Future)
+    call.run()
+    assert call.running() == []
+    assert call.future.cancel() is False
+    assert call.future.result(0) == 0
+
+
+def test_an_executor_that_is_made_while_the_interpreter_ends_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_pool, "exiting", exiting := threading.Event())
+    exiting.set()
+    with pytest.raises(RuntimeError, match="after interpreter shutdown"):
+        Executor().submit(int)
+
+
+def test_without_a_way_to_come_before_other_exit_handlers_it_is_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered: list[Any] = []
+    monkeypatch.delattr(threading, "_register_atexit")
+    monkeypatch.setattr(atexit, "register", registered.append)
+    monkeypatch.delattr(os, "register_at_fork")
+    _at_exit.finish_at_exit()
+    assert registered == [_at_exit._finish]
