@@ -224,26 +224,24 @@ class Pool:
 
     def _next(self, thread: threading.Thread) -> Job | None:
         """Wait for work; give None when there will be no more."""
-        while True:
-            job, is_idle = None, False
-            try:
-                job = self.queue.get_nowait()
-            except Empty:
-                is_idle = True
-            if is_idle:  # outside of the handler: the error is not to be kept for so long
-                self._idle[thread] = None
-                self._coming.pop(thread, None)
-                job = self.queue.get()
-                self._idle.pop(thread, None)
-            if job is not None:
-                if len(self.threads) < self.size:
-                    self._coming.pop(thread, None)
-                    with suppress(RuntimeError):  # then it is done later
-                        self._hire()
-                return job
-            if self.closed:
-                self.queue.put(None)
-                return None
+        job, is_idle = None, False
+        try:
+            job = self.queue.get_nowait()
+        except Empty:
+            is_idle = True
+        if is_idle:  # outside of the handler: the error is not to be kept for so long
+            self._idle[thread] = None
+            self._coming.pop(thread, None)
+            job = self.queue.get()
+            self._idle.pop(thread, None)
+        if job is None:
+            self.queue.put(None)
+            return None
+        if len(self.threads) < self.size:
+            self._coming.pop(thread, None)
+            with suppress(RuntimeError):  # then it is done later
+                self._hire()
+        return job
 
     def _log_error(self) -> None:
         import logging  # noqa: PLC0415 - 10 ms, and rarely needed

@@ -16,6 +16,7 @@ import pytest
 from asyncrun import Executor, _at_exit, _pool, stop_token
 from asyncrun._batch import FAILED, Batch
 from asyncrun._futures import Future, FutureCall, Mapped, Turn
+from asyncrun._stop import by_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ PATIENCE = 30.0
 def pool() -> Iterator[Pool]:
     executor = Executor(1)
     yield executor._pool
+    by_thread.pop(threading.get_ident(), None)  # what a test has run itself
     executor.stop()
     executor.shutdown()
 
@@ -69,7 +71,7 @@ def test_an_item_that_is_added_while_the_pool_is_stopped_never_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inside, go = threading.Event(), threading.Event()
-    put = Batch.put
+    put = Batch[None].put
 
     def call(_: int) -> None:
         inside.set()
@@ -144,11 +146,11 @@ def test_a_broken_pool_fails_what_waits_in_futures_and_maps() -> None:
 
     executor = Executor(1, initializer=initialize)
     future = executor.submit(int)
-    executor._pool.queue.put(None)  # as when it has been closed
     cancelled = executor.submit(int)
     results = executor.map(int, "12")
     assert begun.wait(PATIENCE)
     assert cancelled.cancel()
+    executor.shutdown(wait=False)
     go.set()
     with pytest.raises(BrokenThreadPool):
         future.result(PATIENCE)
@@ -228,11 +230,11 @@ def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
 ) -> None:
     call = FutureCall(pool, int, (), {})
     here = threading.get_ident()
-    monkeypatch.setattr(_at_exit, "by_thread", by_thread := {here: call, here + 1: call})
+    monkeypatch.setattr(_at_exit, "by_thread", known := {here: call, here + 1: call})
     monkeypatch.setattr(_at_exit, "pools", [pool])
     pool.waiting[call] = call
     _at_exit._after_fork()
-    assert by_thread == {here: call}
+    assert known == {here: call}
     assert not pool.waiting
     assert not call.heeds()
 
