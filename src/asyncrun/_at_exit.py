@@ -27,7 +27,7 @@ INTERRUPTED: Final = "the program was interrupted"
 
 def _finish() -> None:
     exiting.set()
-    known = list(pools)
+    known = pools()
     # What the interpreter has just printed, and ends with.
     uncaught = None if is_interactive() else getattr(sys, "last_value", None)
     try:
@@ -69,7 +69,7 @@ def _after_fork() -> None:
     for ident in list(by_thread):
         if ident != here:
             del by_thread[ident]
-    for pool in list(pools):
+    for pool in pools():
         pool.forget()
 
 

@@ -377,3 +377,7 @@ class Batch(Generic[T]):
     def running(self) -> list[Running]:
         """Give the items that run, whether or not they are waited for."""
         return list(dict.fromkeys([*self.busy, *self.stuck]))
+
+    def is_busy(self) -> bool:
+        """See `Several.is_busy`."""
+        return bool(self.busy or self.stuck)

@@ -98,6 +98,10 @@ class Several(Protocol):
         """Give those calls."""
         ...
 
+    def is_busy(self) -> bool:
+        """Tell whether a thread runs one of them, or what goes with it."""
+        ...
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -133,6 +137,24 @@ def all_running() -> list[Running]:
             calls += several.running()
     return calls
 
+
+def is_busy() -> bool:
+    """Tell whether any thread of a worker is inside of users' code, and so may be stuck there."""
+    links = [link() for link in list(_several)]
+    return bool(running) or any(several is not None and several.is_busy() for several in links)
+
+
+def _after_fork() -> None:
+    """Forget what runs in threads that the child does not have; pools and maps register anew."""
+    _several.clear()
+    here = threading.get_ident()
+    for call in list(running):
+        if call.thread != here:
+            running.pop(call, None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
     "asyncrun_announced", default=lambda: False

@@ -19,7 +19,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from ._calls import all_running
+from ._calls import is_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def end_by(signum: int, last_words: Callable[[], list[str]]) -> None:
     atexit.unregister(free_streams)  # there will be no finalization
     with suppress(BaseException):
         atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
-    flush_streams(FLUSH_PATIENCE if all_running() else None)
+    flush_streams(FLUSH_PATIENCE if is_busy() else None)
     die(signum)
 
 
@@ -88,7 +88,7 @@ def free_streams() -> None:
     It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
     they are flushed now, and streams without a buffer, as under ``python -u``, take their place.
     """
-    if not all_running():
+    if not is_busy():
         return
     try:
         flush_streams(None)

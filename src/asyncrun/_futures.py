@@ -55,13 +55,17 @@ class Future(futures.Future[T]):
             its stop token is set; what it then returns or raises, `Stopped` mostly, is its
             outcome.
         """
-        cancelled = super().cancel()
-        if cancelled:
-            self._pool.waiting.pop(self, None)
+        if cancelled := super().cancel():
+            self._tell()
         else:
             self._token._stop("its future was cancelled")
         self._pool.wake()
         return cancelled
+
+    def _tell(self) -> None:
+        """Tell those who wait that it is cancelled, unless a thread of the pool is about to."""
+        if self._pool.waiting.pop(self, None) is not None:
+            self.set_running_or_notify_cancel()
 
 
 @final
@@ -110,18 +114,20 @@ class FutureCall(Job, Generic[T]):
     @border
     def run(self) -> None:
         """See `Job.run`."""
-        future, context, pool = self.future, self._context, self._pool
-        pool.waiting.pop(future, None)
+        future, context = self.future, self._context
+        if self._pool.waiting.pop(future, None) is None:
+            return  # it was cancelled
         if not future.set_running_or_notify_cancel():
-            return
-        self.thread = threading.get_ident()
+            return  # it is just being cancelled
+        ident = self.thread = threading.get_ident()
         self.started = time.monotonic()
-        by_thread[self.thread] = self
-        if pool.stopped:  # its stop may not have seen this
-            self.token._stop(pool.reason)
+        by_thread[ident] = self
         context.run(current.set, self.token)
         try:
-            result = context.run(self._func, *self._args, **self._kwargs)
+            try:
+                result = context.run(self._func, *self._args, **self._kwargs)
+            finally:
+                del by_thread[ident]  # the future's callbacks are not inside of the call
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the call's outcome
             future.set_exception(exc)
             del self, future  # the traceback of the error holds this frame
@@ -131,12 +137,12 @@ class FutureCall(Job, Generic[T]):
     def withdraw(self) -> None:
         """See `Job.withdraw`."""
         if super(Future, self.future).cancel():  # without asking a call that runs to stop
-            self._pool.waiting.pop(self.future, None)
+            self.future._tell()
 
     def fail(self, error: Exception) -> None:
         """See `Job.fail`."""
-        self._pool.waiting.pop(self.future, None)
-        if self.future.set_running_or_notify_cancel():
+        waited = self._pool.waiting.pop(self.future, None) is not None
+        if waited and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
     def stop(self, reason: str | None) -> None:
@@ -202,6 +208,12 @@ class Turn(Caller, Job):
         self.thread = threading.get_ident()
         by_thread[self.thread] = self
         self._pool.waiting.pop(self, None)
+        try:
+            self._take()
+        finally:
+            del by_thread[self.thread]
+
+    def _take(self) -> None:
         take, copy = self.batch.pending.get_nowait, self._context.copy
         while True:
             try:
@@ -229,6 +241,7 @@ class Turn(Caller, Job):
 
     def withdraw(self) -> None:
         """See `Job.withdraw`."""
+        self._pool.waiting.pop(self, None)
         self.batch.closed = True
         self.batch.drop_pending()
         self.batch.wake()
@@ -341,6 +354,9 @@ class Mapped(Generic[T]):
             batch.drop_pending()
             for item in list(batch.busy):
                 batch.abandon(item)
+            for job in list(self._pool.waiting.values()):
+                if isinstance(job, Turn) and job.batch is batch:
+                    job.withdraw()
             self._pool.wake()
         batch.leave()
 

@@ -1,7 +1,7 @@
 """What a thread of a pool is given to do.
 
-Rule of this room: a job is listed by its pool until it begins, and by its thread (in `by_thread`)
-from then on; so whoever stops the pool finds it.
+Rule of this room: a job is listed by its pool, as waiting or at work; so whoever stops the pool
+finds it. While it runs a user's code, that code finds it by its thread (`by_thread`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Initialization(Job):
         self.has_failed = True
 
     def run(self) -> None:
-        by_thread[threading.get_ident()] = self
+        ident = threading.get_ident()
+        by_thread[ident] = self
         try:
             self._func()
         except BaseException:  # noqa: ASYNC103 - whatever it is, the pool cannot be used
@@ -76,6 +77,8 @@ class Initialization(Job):
             logging.getLogger("asyncrun").critical("a thread's initializer failed", exc_info=True)
         else:
             self.has_failed = False
+        finally:
+            del by_thread[ident]
 
     def withdraw(self) -> None: ...
 

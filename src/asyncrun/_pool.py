@@ -25,16 +25,14 @@ from typing import TYPE_CHECKING, Final, final
 from ._calls import register
 from ._errors import ShutDownError, WrongStateError
 from ._job import Initialization, Job
-from ._stop import by_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._calls import Running
-    from ._stop import StopToken
 
 
-pools: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+_pools: Final[dict[weakref.ref[Pool], None]] = {}
 exiting: Final = threading.Event()
 """Whether the interpreter ends, and no pool takes more work."""
 
@@ -62,6 +60,7 @@ class Pool:
 
     __slots__ = (
         "__weakref__",
+        "_at_work",
         "_coming",
         "_ended",
         "_idle",
@@ -71,7 +70,6 @@ class Pool:
         "_name",
         "_numbers",
         "_prefix",
-        "_returned",
         "_wakers",
         "closed",
         "grace",
@@ -106,14 +104,14 @@ class Pool:
         self.size: int = size
         self.grace: float = grace
         self._initialize = initialize
-        self.closed = exiting.is_set()
-        self.stopped = False
+        self.closed = self.stopped = False
         self._is_broken = False
         self._is_given_up = False
         self.reason = None
         self.forget()
-        register(self)
-        pools.add(self)
+        _note(self)
+        if exiting.is_set():  # whoever sets that looks for pools afterwards
+            self.closed = True
 
     def __repr__(self) -> str:
         return self._name
@@ -127,8 +125,9 @@ class Pool:
         self._coming: dict[threading.Thread, None] = {}
         self._ended: list[threading.Thread] = []
         self._wakers: dict[threading.Lock, None] = {}
+        self._at_work: dict[threading.Thread, Job] = {}
         self._numbers = itertools.count()
-        self._returned: list[int] = []
+        register(self)
 
     def check_open(self) -> None:
         """Refuse further work.
@@ -158,69 +157,82 @@ class Pool:
             BrokenThreadPool: Its initializer has failed meanwhile (a `RuntimeError`).
             RuntimeError: It has no thread, and the system gives it none.
         """
-        self.waiting[key] = job
-        self.queue.put(job)
-        if len(self.threads) < self.size:
-            try:
+        try:
+            self.waiting[key] = job
+            self.queue.put(job)
+            if len(self.threads) < self.size:
                 self._hire()
-            except RuntimeError:  # the system gives none
-                if not self.threads:  # else one of these will get to it
-                    self.waiting.pop(key, None)
-                    job.withdraw()
-                    raise
-        if self.closed and self.waiting.pop(key, None) is not None:
-            job.withdraw()
+        except BaseException as exc:  # it may be a KeyboardInterrupt
+            # Where the system gives no thread, one that there is will get to it.
+            if not (isinstance(exc, RuntimeError) and self.threads):
+                self._take_back(key, job)
+                raise
+        if self.closed and self.waiting.get(key) is not None:
+            self._take_back(key, job)
             self.check_open()
+
+    def _take_back(self, key: object, job: Job) -> None:
+        job.withdraw()
+        self.waiting.pop(key, None)
+        self.wake()
 
     def _hire(self) -> None:
         """Start a thread if there is more work than threads that wait for it, or will soon."""
         # Who adds work looks who is idle; who is idle no longer looks for work.
-        if not self.waiting or self.queue.qsize() <= len(self._idle) + len(self._coming):
+        coming = self._begun()
+        if self.queue.qsize() <= len(self._idle) + len(coming):
             return
-        if (number := self._number()) is None:
+        if len(self.threads.union(coming)) >= self.size:
             return
-        name = f"{self._prefix}_{number}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self.threads.add(thread)
+        thread = threading.Thread(target=self._work, name=self._prefix, daemon=True)
         self._coming[thread] = None
         try:
             thread.start()
-        except BaseException:  # the system gives none, or a KeyboardInterrupt has come
-            if thread.ident is None:
-                self.threads.discard(thread)
-                self._coming.pop(thread, None)
-                self._returned.append(number)
+        except RuntimeError:  # the system gives none
+            self._coming.pop(thread, None)
             raise
 
-    def _number(self) -> int | None:
-        with suppress(IndexError):
-            return self._returned.pop()
-        number = next(self._numbers)
-        return number if number < self.size else None
+    def _begun(self) -> list[threading.Thread]:
+        """Give the threads that were started and have not asked for work yet."""
+        # Where a KeyboardInterrupt has come before it was started, a thread has no identity.
+        return [thread for thread in list(self._coming) if thread.ident is not None]
 
     def _work(self) -> None:
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
         # closed at exit while a call holds its lock, CPython would abort.
         _pinned = sys.stdin, sys.stdout, sys.stderr
-        thread, ident = threading.current_thread(), threading.get_ident()
-        self.threads.add(thread)
+        thread = threading.current_thread()
+        # It is counted here, where no KeyboardInterrupt comes; two that add may start one too many.
+        if (number := next(self._numbers)) < self.size:
+            thread.name = f"{self._prefix}_{number}"
+            self.threads.add(thread)
         try:
-            if self._initialize is None or self._is_initialized(Initialization(self._initialize)):
+            if thread in self.threads and self._is_initialized(thread):
                 while (job := self._next(thread)) is not None:
-                    try:
-                        job.run()
-                    except BaseException:  # noqa: ASYNC103, BLE001 - the thread is to go on
-                        self._log_error()
+                    self._do(job, thread)
                     del job  # it is not to be kept while this waits for more
-                    by_thread.pop(ident, None)
-                    if self._wakers:
-                        self.wake()
         finally:
-            by_thread.pop(ident, None)
-            self._coming.pop(thread, None)
             self._ended.append(thread)
             self.threads.discard(thread)
+            self._coming.pop(thread, None)
             self.wake()
+
+    def _do(self, job: Job, thread: threading.Thread) -> None:
+        self._at_work[thread] = job
+        if self.stopped:  # whoever sets that looks afterwards who is at work
+            job.withdraw()
+            job.stop(self.reason)
+            self.wake()
+        try:
+            job.run()
+        except BaseException:  # noqa: ASYNC103 - the thread is to go on
+            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+            logging.getLogger("asyncrun").critical("%r: an error in a worker", self, exc_info=True)
+        finally:
+            del job, self._at_work[thread]  # the traceback of an error may hold this frame
+            if self._wakers:
+                self.wake()
 
     def _next(self, thread: threading.Thread) -> Job | None:
         """Wait for work; give None when there will be no more."""
@@ -237,20 +249,18 @@ class Pool:
         if job is None:
             self.queue.put(None)
             return None
-        if len(self.threads) < self.size:
+        if self._coming:
             self._coming.pop(thread, None)
+        if len(self.threads) < self.size:
             with suppress(RuntimeError):  # then it is done later
                 self._hire()
         return job
 
-    def _log_error(self) -> None:
-        import logging  # noqa: PLC0415 - 10 ms, and rarely needed
-
-        logging.getLogger("asyncrun").critical("%r: an error in a worker", self, exc_info=True)  # noqa: LOG014
-
-    def _is_initialized(self, job: Initialization) -> bool:
-        job.run()
-        by_thread.pop(threading.get_ident(), None)
+    def _is_initialized(self, thread: threading.Thread) -> bool:
+        if self._initialize is None:
+            return True
+        job = Initialization(self._initialize)
+        self._do(job, thread)
         if job.has_failed:
             self._is_broken = self.closed = True
             with suppress(Empty):
@@ -267,7 +277,7 @@ class Pool:
 
     def withdraw(self) -> None:
         """Drop what has not begun."""
-        for job in [*self.waiting.values(), *self._at_work()]:
+        for job in [*self.waiting.values(), *self._at_work.values()]:
             job.withdraw()
         self.wake()
 
@@ -281,7 +291,7 @@ class Pool:
             self.reason = reason
         self.stopped = self.closed = True
         self.withdraw()
-        for job in self._at_work():
+        for job in list(self._at_work.values()):
             job.stop(self.reason)
         self.close()
         self.wake()
@@ -298,10 +308,13 @@ class Pool:
         if threading.current_thread() in self.threads:
             cure = "a call of its own cannot wait for that, use shutdown(wait=False)"
             raise WrongStateError(self, "ends when its calls have ended", cure)
-        self._wait_while(lambda: self._is_busy(pending=pending), None)
-        if not self._is_given_up:
-            self._wait_while(self._is_ending, time.monotonic() + self.grace)
-            self._is_given_up = True
+        while True:
+            self._wait_while(lambda: self._is_busy(pending=pending), None)
+            if not self._is_given_up:
+                self._wait_while(self._is_ending, time.monotonic() + self.grace)
+            if not self._is_busy(pending=pending):  # what has ended may have made room for more
+                break
+        self._is_given_up = True
         for thread in list(self._ended):
             thread.join()  # it is about to
 
@@ -311,9 +324,13 @@ class Pool:
             with suppress(RuntimeError):  # somebody else has
                 waker.release()
 
+    def is_busy(self) -> bool:
+        """See `Several.is_busy`."""
+        return bool(self._at_work)
+
     def running(self) -> list[Running]:
         """See `Several.running`."""
-        return [call for job in self._at_work() for call in job.running()]
+        return [call for job in list(self._at_work.values()) for call in job.running()]
 
     def _wait_while(self, busy: Callable[[], bool], deadline: float | None) -> None:
         waker = threading.Lock()
@@ -329,26 +346,32 @@ class Pool:
             del self._wakers[waker]
 
     def _is_busy(self, *, pending: bool) -> bool:
-        tokens = [_token_of(thread) for thread in list(self.threads)]
-        if any(token is None or not token._set for token in tokens):
+        waits = bool(self.waiting)  # first: what begins after this has a thread
+        threads = self.threads.union(self._begun())
+        jobs = [self._at_work.get(thread) for thread in threads]
+        if any(job is None or not job.token._set for job in jobs):
             return True
-        return pending and bool(self.waiting)
+        return pending and waits
 
     def _is_ending(self) -> bool:
-        tokens = [_token_of(thread) for thread in list(self.threads)]
-        return any(token is None or token._heeds() for token in tokens)
-
-    def _at_work(self) -> list[Job]:
-        holders = [by_thread.get(thread.ident or 0) for thread in list(self.threads)]
-        return [job for job in holders if isinstance(job, Job)]
-
-
-def _token_of(thread: threading.Thread) -> StopToken | None:
-    holder = by_thread.get(thread.ident or 0)
-    return None if holder is None else holder.token
+        jobs = [self._at_work.get(thread) for thread in list(self.threads)]
+        return any(job is None or job.token._heeds() for job in jobs)
 
 
 def _broken() -> Exception:
     from concurrent.futures.thread import BrokenThreadPool  # noqa: PLC0415
 
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore")
+
+
+def _note(pool: Pool) -> None:
+    _pools[weakref.ref(pool, _forget)] = None
+
+
+def _forget(link: weakref.ref[Pool]) -> None:
+    _pools.pop(link, None)
+
+
+def pools() -> list[Pool]:
+    """Give all that there are."""
+    return [pool for link in list(_pools) if (pool := link()) is not None]

@@ -155,7 +155,7 @@ def test_streams_without_a_buffer_take_the_place_of_those_that_a_call_may_hold(
         print("before, ", end="")
         _exit.free_streams()
         assert sys.stdout is stdout
-        monkeypatch.setattr(_exit, "all_running", lambda: ["a call"])
+        monkeypatch.setattr(_exit, "is_busy", lambda: True)
         _exit.free_streams()
         assert sys.stdout is not stdout
         assert sys.stderr is stderr

@@ -103,17 +103,53 @@ def test_cancel_futures_does_not_flag_a_call_that_begins_in_this_moment(pool: Po
 
 def test_a_call_that_begins_just_after_a_stop_has_looked_is_flagged(pool: Pool) -> None:
     call = FutureCall(pool, stop_token, (), {})
-    pool.stop("enough")
-    call.run()
-    assert call.future.result(0) is call.token
+    pool.waiting[call.future] = call
+    pool.stopped, pool.reason = True, "enough"
+    pool._do(call, threading.current_thread())
+    assert call.future.cancelled()
     assert call.token.reason == "enough"
 
 
-def test_a_thread_that_finds_its_job_taken_waits_for_the_next(pool: Pool) -> None:
-    call = FutureCall(pool, int, (), {})
-    call.future.cancel()
+@pytest.mark.parametrize("first", ["the future", "the thread"])
+def test_of_a_cancelled_future_those_who_wait_are_told_once_by_whoever_takes_it_from_the_list(
+    pool: Pool, first: str
+) -> None:
+    call = FutureCall(pool, pytest.fail, (), {})
+    pool.waiting[call.future] = call
+    if first == "the future":
+        call.future.cancel()
+    else:
+        super(Future, call.future).cancel()
+        pool.waiting, listed = {}, pool.waiting
+        call.future._tell()  # it comes too late
+        pool.waiting = listed
+    call.run()
     call.run()
     assert call.future.cancelled()
+    assert not pool.waiting
+    assert futures.wait([call.future], PATIENCE).done
+
+
+def test_what_begins_after_a_stop_has_looked_gives_way_at_once_and_is_no_reason_to_wait() -> None:
+    inside, go = threading.Event(), threading.Event()
+    begun: list[object] = []
+
+    class AtWork(dict[Any, Any]):
+        """A worker is held just before it is listed."""
+
+        def __setitem__(self, thread: Any, job: Any) -> None:
+            inside.set()
+            assert go.wait(PATIENCE)
+            super().__setitem__(thread, job)
+
+    executor = Executor(1)
+    executor._pool._at_work = AtWork()
+    executor.submit(begun.append, 1)
+    assert inside.wait(PATIENCE)
+    executor.stop()
+    go.set()
+    executor.shutdown()
+    assert begun == []
 
 
 def test_a_turn_looks_once_more_for_items_when_it_is_not_counted_any_longer(pool: Pool) -> None:
@@ -207,13 +243,25 @@ def test_an_interrupt_while_a_thread_starts_leaves_room_for_another(
             assert {thread.name[-2:] for thread in executor._threads} == {"_0"}
 
 
-def test_of_two_that_would_start_the_last_thread_one_does(pool: Pool) -> None:
+def test_a_thread_that_is_one_too_many_ends_and_takes_nothing(pool: Pool) -> None:
     pool._numbers = itertools.count(1)
-    pool.waiting[pool] = FutureCall(pool, int, (), {})
-    pool.queue.put(pool.waiting[pool])
+    job = FutureCall(pool, int, (), {})
+    pool.waiting[job.future] = job
+    pool.queue.put(job)
     pool._hire()
+    while not pool._ended:
+        os.sched_yield()
+    pool._ended[0].join(PATIENCE)
     assert not pool.threads
-    assert pool.queue.get_nowait() is pool.waiting.pop(pool)
+    assert not pool._coming
+    assert pool.queue.get_nowait() is pool.waiting.pop(job.future)
+
+
+def test_a_thread_that_was_never_started_is_not_waited_for(pool: Pool) -> None:
+    pool._coming[threading.Thread()] = None
+    assert pool._begun() == []
+    pool.close()
+    pool.wait()
 
 
 def test_a_turn_that_fails_passes_over_what_only_wakes(pool: Pool) -> None:
@@ -231,7 +279,7 @@ def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
     call = FutureCall(pool, int, (), {})
     here = threading.get_ident()
     monkeypatch.setattr(_at_exit, "by_thread", known := {here: call, here + 1: call})
-    monkeypatch.setattr(_at_exit, "pools", [pool])
+    monkeypatch.setattr(_at_exit, "pools", lambda: [pool])
     pool.waiting[call] = call
     _at_exit._after_fork()
     assert known == {here: call}
@@ -251,6 +299,7 @@ def test_waking_wakes_each_waiter_once(pool: Pool) -> None:
 def test_a_future_that_is_done_is_not_running_and_cannot_be_cancelled(pool: Pool) -> None:
     call = FutureCall(pool, int, (), {})
     assert isinstance(call.future, Future)
+    pool.waiting[call.future] = call
     call.run()
     assert call.running() == []
     assert call.future.cancel() is False

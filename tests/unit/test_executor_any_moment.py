@@ -1,0 +1,117 @@
+"""A KeyboardInterrupt may come at any line that an Executor runs in the main thread."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrun import Executor, _batch, _executor, _futures, _job, _pool, stop_token
+from asyncrun._stop import by_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, ModuleType
+
+PATIENCE = 30.0
+ROOMS: list[ModuleType] = [_batch, _executor, _futures, _job, _pool]
+FILES = {room.__file__ for room in ROOMS}
+# Called by the interpreter when something is gone: it prints what they raise, and goes on.
+CALLBACKS = {_executor._close.__code__, _pool._forget.__code__}
+
+
+def _submit() -> None:
+    with Executor(2) as executor:
+        assert executor.submit(int).result(PATIENCE) == 0
+
+
+def _cancel() -> None:
+    inside = threading.Event()
+
+    def heed() -> None:
+        inside.set()
+        stop_token().sleep(PATIENCE)
+
+    with Executor(1) as executor:
+        running, waiting = executor.submit(heed), executor.submit(int)
+        assert inside.wait(PATIENCE)
+        assert waiting.cancel()
+        assert not running.cancel()
+
+
+def _map() -> None:
+    with Executor(2) as executor:
+        assert list(executor.map(int, "12")) == [1, 2]
+        results: Any = executor.map(int, "123", buffersize=1)
+        with contextlib.closing(results):  # else it is closed where errors are lost
+            assert next(results) == 1
+
+
+def _stop() -> None:
+    inside = threading.Event()
+
+    def heed(_: object) -> None:
+        inside.set()
+        stop_token().sleep(PATIENCE)
+
+    with Executor(1) as executor:
+        executor.map(heed, range(3))
+        assert inside.wait(PATIENCE)
+        executor.stop("enough")
+
+
+class _Interrupt:
+    """Raises a KeyboardInterrupt at the line with this number, in the rooms of the executor."""
+
+    def __init__(self, line: int) -> None:
+        self._left = line
+        self.has_come = False
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
+        if frame.f_code.co_filename not in FILES or _is_in_callback(frame):
+            return None
+        if event == "line" and not self.has_come:
+            if self._left == 0:
+                self.has_come = True
+                raise KeyboardInterrupt
+            self._left -= 1
+        return self
+
+
+def _is_in_callback(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename in FILES:
+        if frame.f_code in CALLBACKS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _interrupted(program: Callable[[], None], line: int) -> bool:
+    interrupt, before = _Interrupt(line), sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        program()
+    except KeyboardInterrupt:
+        assert interrupt.has_come
+    finally:
+        sys.settrace(before)
+    return interrupt.has_come
+
+
+@pytest.mark.parametrize("program", [_submit, _cancel, _map, _stop])
+def test_an_interrupt_at_any_line_comes_out_and_leaves_no_thread(
+    program: Callable[[], None],
+) -> None:
+    before = set(threading.enumerate())
+    line, has_come = -1, True
+    while has_come:
+        line += 1
+        has_come = _interrupted(program, line)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), f"interrupted at line {line}, {thread} goes on"
+    assert line > 50
+    assert threading.get_ident() not in by_thread
