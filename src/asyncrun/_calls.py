@@ -153,8 +153,7 @@ def _after_fork() -> None:
             running.pop(call, None)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+getattr(os, "register_at_fork", dict)(after_in_child=_after_fork)  # Windows has no such thing
 
 announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
     "asyncrun_announced", default=lambda: False

@@ -162,7 +162,7 @@ class Pool:
             self.queue.put(job)
             if len(self.threads) < self.size:
                 self._hire()
-        except BaseException as exc:  # it may be a KeyboardInterrupt
+        except BaseException as exc:  # noqa: ASYNC103 - it may be a KeyboardInterrupt
             # Where the system gives no thread, one that there is will get to it.
             if not (isinstance(exc, RuntimeError) and self.threads):
                 self._take_back(key, job)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor, Stopped, safe_point
+from asyncrun import Executor, Stopped, safe_point, stop_token
 from asyncrun._futures import Turn
 from asyncrun._pool import Pool
 from tests.contract.conftest import PATIENCE, Door, wait_until
@@ -160,6 +160,80 @@ def test_leaving_normally_waits_for_everything(door: type[Door]) -> None:
     assert order == ["opened", "called back", "last"]
     assert last.done()
     opener.join()
+
+
+def test_what_waits_behind_a_call_that_was_asked_to_stop_is_done_before_it_is_left(
+    door: type[Door],
+) -> None:
+    one = door()
+    with Executor(1) as executor:
+        first = executor.submit(one.heeding)
+        second = executor.submit(int)
+        results = executor.map(str, range(3))
+        one.enter()
+        first.cancel()
+    assert second.done()
+    assert list(results) == ["0", "1", "2"]
+
+
+def test_a_map_behind_a_stuck_call_does_not_hold_up_an_end_by_an_exception(
+    door: type[Door],
+) -> None:
+    one = door()
+    with pytest.raises(OddError), Executor(1) as executor:
+        executor.submit(one.stuck)
+        executor.map(str, range(3))
+        one.enter()
+        raise OddError
+    assert not one.left.is_set()
+
+
+@pytest.mark.parametrize("buffersize", [None, 2])
+def test_a_map_that_was_closed_behind_a_stuck_call_does_not_hold_up_the_end(
+    door: type[Door], buffersize: int | None
+) -> None:
+    one, item = door(), door()
+    with Executor(2) as executor:
+        results: Any = executor.map(Door.stuck, [item] * 9, timeout=0.01, buffersize=buffersize)
+        item.enter()
+        stuck = executor.submit(one.stuck)
+        with pytest.raises(TimeoutError):
+            next(results)
+        stuck.cancel()
+    assert not item.left.is_set()
+
+
+def test_a_callback_is_not_inside_of_the_call_and_may_pass_a_safe_point(door: type[Door]) -> None:
+    one, called = door(), list[bool]()
+
+    def look(_: object) -> None:
+        safe_point()
+        called.append(stop_token().is_set())
+
+    with Executor(1) as executor:
+        future = executor.submit(one.stuck)
+        future.add_done_callback(look)
+        future.add_done_callback(look)
+        one.enter()
+        future.cancel()
+        one.opened.set()
+        assert future.result(PATIENCE) == "late"
+    assert called == [False, False]
+
+
+def test_those_who_wait_for_a_future_are_told_at_once_that_it_was_cancelled(
+    door: type[Door],
+) -> None:
+    one = door()
+    with Executor(1) as executor:
+        executor.submit(one.stuck)
+        waiting = [executor.submit(int) for _ in range(3)]
+        one.enter()
+        waiting[0].cancel()
+        assert futures.wait(waiting[:1], PATIENCE).done
+        executor.stop()
+        assert set(futures.as_completed(waiting, PATIENCE)) == set(waiting)
+        one.opened.set()
 
 
 def test_it_is_not_waited_for_in_a_call_of_its_own() -> None:

@@ -226,6 +226,52 @@ call.cancel()
     assert errors == message
 
 
+def test_what_waits_behind_a_call_that_heeds_is_done_at_a_normal_exit(
+    start: Callable[..., Child],
+) -> None:
+    child = start(
+        HEAD
+        + """
+def heed():
+    inside.release()
+    try:
+        stop_token().sleep(100)
+    finally:
+        while not executor._pool._wakers:  # the exit waits for it
+            time.sleep(0)
+        say("cleaned up")
+executor = Executor(1)
+call = executor.submit(heed)
+rest = [executor.submit(say, number) for number in range(3)]
+wait_for(1)
+call.cancel()
+"""
+    )
+    status, output, errors = child.finish()
+    assert (status, errors) == (0, "")
+    assert output.split() == ["ready", "cleaned", "up", "0", "1", "2", "atexit"]
+
+
+def test_a_stuck_callback_that_writes_does_not_abort_the_exit(start: Callable[..., Child]) -> None:
+    child = start(
+        HEAD
+        + """
+def chatter(_):
+    inside.release()
+    while True:
+        print(end="")
+executor = Executor(1)
+go = threading.Event()
+executor.submit(go.wait).add_done_callback(chatter)
+go.set()
+wait_for(1)
+executor.stop()
+"""
+    )
+    status, output, errors = child.finish()
+    assert (status, output, errors) == (0, "ready\natexit\n", "")
+
+
 @pytest.mark.parametrize("how", ["fork", "fork in a call", "multiprocessing"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_ends_and_may_use_the_executor_itself(

@@ -15,6 +15,7 @@ from asyncrun._errors import (
     NoSuchWorkerError,
     NotIterableError,
     OutOfRangeError,
+    ShutDownError,
     TimedOutError,
     WrongFunctionError,
     WrongStateError,
@@ -80,6 +81,12 @@ if TYPE_CHECKING:
             {"name": "fetch", "seconds": 0.5, "item": "a"},
         ),
         (
+            ShutDownError("the pool", "was stopped: enough"),
+            RuntimeError,
+            "cannot schedule new futures after shutdown: the pool was stopped: enough",
+            {"executor": "the pool", "what": "was stopped: enough"},
+        ),
+        (
             WrongStateError("the runner", "was left", "make a new one"),
             RuntimeError,
             "the runner was left; make a new one",
@@ -102,6 +109,7 @@ def test_every_error_is_tested_here() -> None:
         NoSuchWorkerError,
         NotIterableError,
         OutOfRangeError,
+        ShutDownError,
         Stopped,
         TimedOutError,
         WrongFunctionError,

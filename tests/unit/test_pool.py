@@ -257,6 +257,17 @@ def test_a_thread_that_is_one_too_many_ends_and_takes_nothing(pool: Pool) -> Non
     assert pool.queue.get_nowait() is pool.waiting.pop(job.future)
 
 
+def test_no_more_threads_are_started_than_there_may_be(pool: Pool) -> None:
+    go = threading.Event()
+    jobs = [FutureCall(pool, go.wait, (PATIENCE,), {}) for _ in range(3)]
+    for job in jobs:
+        pool.add(job.future, job)
+        pool._hire()
+    assert len(pool.threads.union(pool._begun())) == 1
+    go.set()
+    assert all(job.future.result(PATIENCE) for job in jobs)
+
+
 def test_a_thread_that_was_never_started_is_not_waited_for(pool: Pool) -> None:
     pool._coming[threading.Thread()] = None
     assert pool._begun() == []
@@ -285,6 +296,21 @@ def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
     assert known == {here: call}
     assert not pool.waiting
     assert not call.heeds()
+
+
+def test_the_end_looks_again_after_the_grace_for_work_that_has_got_room(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [False, True, False, False]  # asked before and after the grace, twice
+
+    def is_busy(_: Pool, *, pending: bool) -> bool:
+        assert pending
+        return looks.pop(0)
+
+    monkeypatch.setattr(type(pool), "_is_busy", is_busy)
+    pool.close()
+    pool.wait()
+    assert looks == []
 
 
 def test_waking_wakes_each_waiter_once(pool: Pool) -> None:

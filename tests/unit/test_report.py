@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING
@@ -122,3 +123,35 @@ def test_what_knows_calls_of_its_own_may_be_gone_before_it_is_forgotten(
     monkeypatch.setattr(_calls, "_several", links)
     assert all_running() == calls
     assert [link() for link in links] == [known, None]
+
+
+def test_a_forked_child_forgets_what_runs_in_threads_that_it_has_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, there = (info(name, name)[0] for name in ("here", "there"))
+    here.thread, there.thread = threading.get_ident(), 0
+    running: dict[_calls.Running, None] = {here: None, there: None}
+    monkeypatch.setattr(_calls, "running", running)
+    monkeypatch.setattr(_calls, "_several", several := {"a map": None})
+    _calls._after_fork()
+    assert list(running) == [here]
+    assert several == {}
+
+
+def test_it_is_known_whether_any_thread_may_be_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Batch:
+        busy = False
+
+        def is_busy(self) -> bool:
+            return self.busy
+
+    one = Batch()
+    running: dict[_calls.Running, None] = {}
+    monkeypatch.setattr(_calls, "running", running)
+    monkeypatch.setattr(_calls, "_several", {weakref.ref(one): None})
+    assert not _calls.is_busy()
+    one.busy = True
+    assert _calls.is_busy()
+    one.busy = False
+    running[info("a", "b")[0]] = None
+    assert _calls.is_busy()
