@@ -45,7 +45,7 @@ class Future(futures.Future[T]):
     """The future of a call of an `Executor`."""
 
     _pool: Pool
-    _token: StopToken
+    _token: StopToken | None = None  # only while the call runs: most are never asked to stop
 
     def cancel(self) -> bool:
         """Cancel the call if it has not begun; if it runs, ask it to stop.
@@ -57,8 +57,8 @@ class Future(futures.Future[T]):
         """
         if cancelled := super().cancel():
             self._tell()
-        else:
-            self._token._stop("its future was cancelled")
+        elif (token := self._token) is not None:
+            token._stop("its future was cancelled")
         self._pool.wake()
         return cancelled
 
@@ -95,6 +95,7 @@ class FutureCall(Job, Generic[T]):
         "token",
     )
 
+    token: StopToken
     started: float
     thread: int
 
@@ -106,32 +107,35 @@ class FutureCall(Job, Generic[T]):
         self._args = args
         self._kwargs = kwargs
         self._context = copy_context()
-        self.token: StopToken = StopToken()
         self.future: Future[T] = Future()
         self.future._pool = pool
-        self.future._token = self.token
 
     @border
     def run(self) -> None:
         """See `Job.run`."""
-        future, context = self.future, self._context
-        if self._pool.waiting.pop(future, None) is None:
+        future, context, pool = self.future, self._context, self._pool
+        if pool.waiting.pop(future, None) is None:
             return  # it was cancelled
+        self.token = future._token = token = StopToken()
         if not future.set_running_or_notify_cancel():
             return  # it is just being cancelled
+        if pool.stopped:  # its stop may have found no token
+            self.stop(pool.reason)
         ident = self.thread = threading.get_ident()
         self.started = time.monotonic()
         by_thread[ident] = self
-        context.run(current.set, self.token)
+        context.run(current.set, token)
         try:
             try:
                 result = context.run(self._func, *self._args, **self._kwargs)
             finally:
                 del by_thread[ident]  # the future's callbacks are not inside of the call
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the call's outcome
+            future._token = None
             future.set_exception(exc)
             del self, future  # the traceback of the error holds this frame
         else:
+            future._token = None
             future.set_result(result)
 
     def withdraw(self) -> None:
@@ -147,7 +151,10 @@ class FutureCall(Job, Generic[T]):
 
     def stop(self, reason: str | None) -> None:
         """See `Job.stop`."""
-        self.token._stop(reason)
+        token: StopToken | None = getattr(self, "token", None)
+        if token is not None:
+            token._stop(reason)
+            self._pool.wake()
 
     def running(self) -> list[Running]:
         """See `Job.running`."""

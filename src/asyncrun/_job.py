@@ -22,7 +22,7 @@ class Job(ABC):
     """Something that a thread of a pool is to do.
 
     Attributes:
-        token: The stop flag of what it runs, once it runs.
+        token: The stop flag of what it runs; there may be none before that.
     """
 
     __slots__ = ()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._calls import Running
+    from ._stop import StopToken
 
 
 _pools: Final[dict[weakref.ref[Pool], None]] = {}
@@ -347,15 +348,16 @@ class Pool:
 
     def _is_busy(self, *, pending: bool) -> bool:
         waits = bool(self.waiting)  # first: what begins after this has a thread
-        threads = self.threads.union(self._begun())
-        jobs = [self._at_work.get(thread) for thread in threads]
-        if any(job is None or not job.token._set for job in jobs):
+        tokens = self._tokens(self.threads.union(self._begun()))
+        if any(token is None or not token._set for token in tokens):
             return True
         return pending and waits
 
     def _is_ending(self) -> bool:
-        jobs = [self._at_work.get(thread) for thread in list(self.threads)]
-        return any(job is None or job.token._heeds() for job in jobs)
+        return any(token is None or token._heeds() for token in self._tokens(self.threads))
+
+    def _tokens(self, threads: set[threading.Thread]) -> list[StopToken | None]:
+        return [getattr(self._at_work.get(thread), "token", None) for thread in list(threads)]
 
 
 def _broken() -> Exception:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor, _at_exit, _pool, stop_token
+from asyncrun import Executor, StopToken, _at_exit, _pool, stop_token
 from asyncrun._batch import FAILED, Batch
 from asyncrun._futures import Future, FutureCall, Mapped, Turn
 from asyncrun._stop import by_thread
@@ -95,6 +95,7 @@ def test_an_item_that_is_added_while_the_pool_is_stopped_never_begins(
 
 def test_cancel_futures_does_not_flag_a_call_that_begins_in_this_moment(pool: Pool) -> None:
     call = FutureCall(pool, int, (), {})
+    call.token = StopToken()
     assert call.future.set_running_or_notify_cancel()
     call.withdraw()
     assert not call.token.is_set()
@@ -107,7 +108,6 @@ def test_a_call_that_begins_just_after_a_stop_has_looked_is_flagged(pool: Pool) 
     pool.stopped, pool.reason = True, "enough"
     pool._do(call, threading.current_thread())
     assert call.future.cancelled()
-    assert call.token.reason == "enough"
 
 
 @pytest.mark.parametrize("first", ["the future", "the thread"])
@@ -128,6 +128,26 @@ def test_of_a_cancelled_future_those_who_wait_are_told_once_by_whoever_takes_it_
     assert call.future.cancelled()
     assert not pool.waiting
     assert futures.wait([call.future], PATIENCE).done
+
+
+def test_a_call_that_gets_its_token_after_a_stop_has_looked_is_flagged(
+    monkeypatch: pytest.MonkeyPatch, pool: Pool
+) -> None:
+    call = FutureCall(pool, stop_token, (), {})
+    pool.waiting[call.future] = call
+    tell = call.future.set_running_or_notify_cancel
+
+    def stopped_meanwhile() -> bool:
+        running = tell()
+        pool.stopped, pool.reason = True, "enough"
+        return running
+
+    monkeypatch.setattr(call.future, "set_running_or_notify_cancel", stopped_meanwhile)
+    call.stop("it has no token yet")
+    call.run()
+    token = call.future.result(0)
+    assert token is call.token
+    assert token.reason == "enough"
 
 
 def test_what_begins_after_a_stop_has_looked_gives_way_at_once_and_is_no_reason_to_wait() -> None:
@@ -292,6 +312,7 @@ def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
     monkeypatch.setattr(_at_exit, "by_thread", known := {here: call, here + 1: call})
     monkeypatch.setattr(_at_exit, "pools", lambda: [pool])
     pool.waiting[call] = call
+    call.token = StopToken()
     _at_exit._after_fork()
     assert known == {here: call}
     assert not pool.waiting
