@@ -79,6 +79,7 @@ class FutureCall(Job, Generic[T]):
         kwargs: Its keyword arguments.
 
     Attributes:
+        token: Its stop flag; there is none before it begins.
         started: When it began, by `time.monotonic`.
         thread: Where it runs, by `threading.get_ident`.
     """
