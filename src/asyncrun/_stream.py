@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 PATIENCE: Final = 1.0
-"""Seconds after which a map that cannot go on says so in the log."""
+"""Seconds between two looks whether a map that waits can go on at all."""
+
+LOOKS: Final = 2
+"""How many of them must find that it cannot, until it says so in the log."""
 
 
 @final
@@ -93,7 +96,7 @@ class Results(Generic[T_co]):
         self._turn = 0.0
         self._has_failed = False
         self._is_asking = False
-        self._has_warned = False
+        self._stuck_looks = 0
         self._context = Context()
 
     def __repr__(self) -> str:
@@ -266,9 +269,12 @@ class Results(Generic[T_co]):
         with anyio.move_on_after(PATIENCE) as scope:
             await self._batch.wait(self._is_news)
         if not scope.cancelled_caught:
-            self._has_warned = False
-        elif not self._has_warned and self._is_stuck():
-            self._has_warned = True
+            self._stuck_looks = 0
+            return
+        # The first look may come in the very moment in which a call was asked to stop.
+        self._stuck_looks += self._is_stuck()
+        if self._stuck_looks == LOOKS:
+            self._stuck_looks += 1  # once is enough
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
             logging.getLogger("asyncrun").warning(

@@ -124,7 +124,7 @@ async def test_the_grace_is_bounded_and_is_not_spent_twice(
             await door.inside.wait()
             before = anyio.current_time()
         waited.append(anyio.current_time() - before)
-        assert waited[0] >= 0.2
+        assert round(waited[0], 6) >= 0.2  # it is a difference of clock times
         (item,) = runner._group.running()
         assert not item.heeds()  # so that the runner does not wait for it again
     assert not door.left.is_set()
