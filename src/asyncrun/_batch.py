@@ -317,21 +317,19 @@ class Batch(Generic[T]):
             with suppress(ValueError):  # somebody has taken it to set it
                 self._wakers.remove(waker)
 
-    def block(self, item: Item[T], timeout: float | None) -> bool:
-        """Wait in this thread for an item that nobody else waits for.
+    def block(self, item: Item[T], timeout: float) -> None:
+        """Wait in this thread until it may be worth looking again at an item.
 
         Args:
-            item: The item.
-            timeout: Seconds, or None for no limit.
-
-        Returns:
-            Whether it may be worth looking again.
+            item: The item; nobody else waits.
+            timeout: Seconds.
         """
         waker = threading.Event()
         self._wakers.append(waker)
         self._wanted = item
         try:
-            return item.state != WAITS or waker.wait(timeout)
+            if item.state == WAITS:
+                waker.wait(timeout)
         finally:
             self._wanted = None
             with suppress(ValueError):  # somebody has taken it to set it

@@ -42,7 +42,7 @@ PATIENCE: Final = 1.0
 """Seconds between two looks whether a map that waits can go on at all."""
 
 LOOKS: Final = 2
-"""How many of them must find that it cannot, until it says so in the log."""
+"""How many of them in a row must find that it cannot, until it says so in the log."""
 
 
 @final
@@ -272,9 +272,8 @@ class Results(Generic[T_co]):
             self._stuck_looks = 0
             return
         # The first look may come in the very moment in which a call was asked to stop.
-        self._stuck_looks += self._is_stuck()
+        self._stuck_looks = self._stuck_looks + 1 if self._is_stuck() else 0
         if self._stuck_looks == LOOKS:
-            self._stuck_looks += 1  # once is enough
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
             logging.getLogger("asyncrun").warning(

@@ -235,6 +235,25 @@ async def test_it_says_nothing_as_long_as_an_item_of_its_own_runs(
     assert _warnings(caplog) == []
 
 
+async def test_it_says_nothing_for_what_one_look_alone_has_found(
+    gate: type[Gate], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door, looks = gate(), 0
+
+    def is_stuck(_: object) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 6:
+            door.opened.set()
+        return looks % 2 == 1  # as in the moment in which a call is asked to stop
+
+    monkeypatch.setattr(_stream.Results, "_is_stuck", is_stuck)
+    async with Runner() as runner, runner.map(enter_door, [door]) as results:
+        assert await anext(results) == "late"
+    assert looks >= 6
+    assert _warnings(caplog) == []
+
+
 async def test_it_says_nothing_where_nothing_waits_for_a_slot(
     gate: type[Gate], caplog: pytest.LogCaptureFixture, looks: list[bool]
 ) -> None:

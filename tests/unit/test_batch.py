@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import anyio
 import pytest
 
-from asyncrun._batch import Batch
+from asyncrun._batch import SUCCEEDED, Batch
 from asyncrun._loops import Loop, Queue
 
 
@@ -28,6 +29,18 @@ async def test_a_reader_for_whom_there_is_news_already_does_not_wait() -> None:
     batch = make_batch([])
     with anyio.fail_after(5):
         await batch.wait(lambda: True)
+    assert not batch._wakers
+
+
+def test_a_thread_does_not_wait_for_an_item_that_has_just_got_its_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = make_batch([])
+    batch.put(0, "an item")
+    item = batch.queue[0]
+    batch.settle(item, SUCCEEDED, "a result")
+    monkeypatch.setattr(threading.Event, "wait", pytest.fail)
+    batch.block(item, 5.0)
     assert not batch._wakers
 
 
