@@ -117,14 +117,11 @@ async def test_the_grace_is_bounded_and_is_not_spent_twice(
         safe_point()
         door.stuck()
 
-    waited = list[float]()
-
     async with Runner(grace=0.2) as runner:
         async with runner.map(look_once, range(1)):
             await door.inside.wait()
             before = anyio.current_time()
-        waited.append(anyio.current_time() - before)
-        assert round(waited[0], 6) >= 0.2  # it is a difference of clock times
+        assert anyio.current_time() >= before + 0.2  # as the deadline is made: without a rounding
         (item,) = runner._group.running()
         assert not item.heeds()  # so that the runner does not wait for it again
     assert not door.left.is_set()
