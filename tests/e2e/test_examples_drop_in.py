@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import asyncrun
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +29,30 @@ def test_ctrl_c_ends_it_at_once_with_nothing_but_a_traceback(start: Callable[...
     first, *frames, last = errors.splitlines()
     assert (first, last) == ("Traceback (most recent call last):", "KeyboardInterrupt")
     assert all(frame.startswith("  ") for frame in frames)
+
+
+WAITING = f"""
+import runpy, sys
+from concurrent import futures
+def as_completed(calls, wait=futures.as_completed):
+    print("all are submitted", flush=True)
+    return wait(calls)
+futures.as_completed = as_completed
+runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")
+"""
+
+
+# rule 14
+def test_once_the_calls_are_submitted_the_traceback_has_no_line_of_asyncrun(
+    start: Callable[..., Child],
+) -> None:
+    child = start(WAITING, encoding="utf-8")
+    child.expect("Jack is waiting…", "Jill is waiting…", "all are submitted")
+    child.send(signal.SIGINT)
+    status, output, errors = child.finish()
+    assert (status, output) == (-signal.SIGINT, "")
+    assert errors.endswith("\nKeyboardInterrupt\n")
+    assert str(Path(asyncrun.__file__).parent) not in errors
 
 
 def test_it_is_the_old_program_but_for_one_import() -> None:
