@@ -6,6 +6,7 @@ from ._calls import CallInfo as CallInfo
 from ._entry import run as run
 from ._errors import Interrupted as Interrupted
 from ._errors import Stopped as Stopped
+from ._errors import WorkerDied as WorkerDied
 from ._runner import Runner as Runner
 from ._stop import StopSource as StopSource
 from ._stop import StopToken as StopToken
@@ -27,6 +28,7 @@ __all__ = (
     "StopSource",
     "StopToken",
     "Stopped",
+    "WorkerDied",
     "run",
     "run_sync",
     "safe_point",

@@ -55,15 +55,17 @@ class Item(Generic[T]):
         token: Its stop flag; there is none before it begins.
         started: When it began, by `time.monotonic`.
         thread: Where it runs, by `threading.get_ident`.
+        pid: The worker process that it runs in; there is none in a thread.
     """
 
-    __slots__ = ("arg", "batch", "index", "outcome", "started", "state", "thread", "token")
+    __slots__ = ("arg", "batch", "index", "outcome", "pid", "started", "state", "thread", "token")
 
     state: int
     outcome: Any
     token: StopToken
     started: float
     thread: int
+    pid: int
 
     def __init__(self, batch: Batch[T], index: int, arg: object) -> None:
         self.batch: Batch[T] = batch
@@ -175,6 +177,7 @@ class Batch(Generic[T]):
         failures: What ended the batch: an error, and the item that it is of.
         servers: The stays of workers that serve this batch; only for the event loop's thread.
         idle: Those of them that have nothing to do.
+        packed: The function as bytes, for processes.
         closed: Whether no further item may begin; it is not open before the map is entered.
         given_up: Whether nobody waits any longer, even for what is likely to end soon.
     """
@@ -186,6 +189,7 @@ class Batch(Generic[T]):
     failures: list[tuple[BaseException, Item[T] | None]]
     servers: list[Server]
     idle: dict[Server, None]
+    packed: bytes
     closed: bool
     given_up: bool
 
@@ -210,6 +214,7 @@ class Batch(Generic[T]):
         self.failures = []
         self.servers = []
         self.idle = {}
+        self.packed = b""
         self.closed = True
         self.given_up = False
         self.ordered: bool = ordered
@@ -221,6 +226,7 @@ class Batch(Generic[T]):
         self._abandoned = self._done = self._failed = 0
         self._wakers: list[anyio.Event | threading.Event] = []
         self._wanted: object = None
+        self._returned: deque[Item[T]] = deque()
         register(self)
 
     def put(self, index: int, arg: object) -> None:
@@ -290,6 +296,7 @@ class Batch(Generic[T]):
 
     def drop_pending(self) -> None:
         """Forget what waits, and wake all servers that idle."""
+        self.give_back([])
         try:
             while True:
                 if (item := self.pending.get_nowait()) is not None:
@@ -297,6 +304,31 @@ class Batch(Generic[T]):
         except Empty:
             for _ in self.servers:
                 self.pending.put(None)
+
+    def give_back(self, items: list[Item[T]]) -> None:
+        """Let others begin items that somebody has taken and not begun."""
+        self._returned.extendleft(reversed(items))
+        if self.closed:
+            while (item := self.take_back()) is not None:
+                item.state = DROPPED
+        else:
+            for _ in items:
+                self.pending.put(None)
+            self.ask()
+
+    def take_back(self) -> Item[T] | None:
+        """Take an item that was given back, if there is one."""
+        try:
+            return self._returned.popleft()
+        except IndexError:
+            return None
+
+    def take_now(self) -> Item[T] | None:
+        """Take an item if one waits."""
+        try:
+            return self.take_back() or self.pending.get_nowait()
+        except Empty:
+            return None
 
     async def wait(self, is_news: Callable[[], bool]) -> None:
         """Wait until it may be worth looking again.
@@ -357,7 +389,8 @@ class Batch(Generic[T]):
 
     def lacks_servers(self) -> bool:
         """Tell whether something waits that no server is there for."""
-        return self.pending.qsize() > len(self.idle) and not self.closed
+        waiting = self.pending.qsize() + len(self._returned)
+        return waiting > len(self.idle) and not self.closed
 
     def ask(self) -> None:
         """Ask for one more server if one is lacking, from a server that has been idle."""

@@ -43,8 +43,9 @@ class CallInfo:
         function: The function's qualified name.
         age: Seconds since the call began to run.
         where: The file and line that it is at, as ``file:line``: of the innermost frame that is
-            not in the standard library. None if that cannot be known.
+            not in the standard library. None if that cannot be known, as in a worker process.
         stopping: Whether it was asked to stop.
+        pid: The worker process that it runs in; None for a call in a thread.
     """
 
     name: str
@@ -52,10 +53,12 @@ class CallInfo:
     age: float
     where: str | None
     stopping: bool
+    pid: int | None = None
 
     def __str__(self) -> str:
         title = self.name if self.name == self.function else f"{self.name} ({self.function})"
-        return f"{title}, {self.age:.1f} s, at {self.where or NO_LINE}"
+        where = f"at {self.where or NO_LINE}" if self.pid is None else f"in process {self.pid}"
+        return f"{title}, {self.age:.1f} s, {where}"
 
 
 class Running(Protocol):
@@ -171,10 +174,15 @@ def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]
     now = time.monotonic()
     still = set(all_running())  # and not ended since
     return [
-        (call, now - call.started, _where(frames.get(call.thread)))
+        (call, now - call.started, None if pid_of(call) else _where(frames.get(call.thread)))
         for call in sorted(calls, key=lambda call: call.started)
         if call in still
     ]
+
+
+def pid_of(call: Running) -> int | None:
+    """Tell in which worker process a call runs, if it does so in one that has started."""
+    return getattr(call, "pid", 0) or None  # most calls need not know that there is such a thing
 
 
 _listing: Final = threading.RLock()  # a signal handler may come in between
@@ -204,6 +212,7 @@ def _info(call: Running, age: float, where: str | None) -> CallInfo:
         age=age,
         where=where,
         stopping=call.token._set,
+        pid=pid_of(call),
     )
 
 

@@ -56,7 +56,24 @@ class Interrupted(KeyboardInterrupt):
         return f"interrupted by {self.signum.name}"
 
 
-class OutOfRangeError(ValueError):
+def rebuild(
+    kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
+) -> BaseException:
+    """Make an error without its ``__init__``, which may want something else than ``args``."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
+
+class _Picklable(BaseException):
+    """An error that can go to another process, whatever its ``__init__`` wants."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return rebuild, (type(self), self.args, vars(self))
+
+
+class OutOfRangeError(_Picklable, ValueError):
     """An option has a value that it cannot have."""
 
     def __init__(self, option: str, wanted: str, got: object) -> None:
@@ -66,7 +83,7 @@ class OutOfRangeError(ValueError):
         self.got = got
 
 
-class WrongFunctionError(TypeError):
+class WrongFunctionError(_Picklable, TypeError):
     """Something was given that is not the kind of function that is wanted there."""
 
     def __init__(self, caller: str, wanted: str, got: object, cure: str = "") -> None:
@@ -78,7 +95,7 @@ class WrongFunctionError(TypeError):
         self.cure = cure
 
 
-class NotIterableError(TypeError):
+class NotIterableError(_Picklable, TypeError):
     """Something was given that has no items to take one by one."""
 
     def __init__(self, caller: str, got: object) -> None:
@@ -87,7 +104,7 @@ class NotIterableError(TypeError):
         self.got = got
 
 
-class TimedOutError(TimeoutError):
+class TimedOutError(_Picklable, TimeoutError):
     """The call for an item took longer than it was given."""
 
     def __init__(self, name: str, seconds: float, item: object) -> None:
@@ -97,18 +114,17 @@ class TimedOutError(TimeoutError):
         self.item = item
 
 
-class NoSuchWorkerError(ValueError):
-    """``worker=`` names a kind of worker that this version does not have."""
+class NoSuchWorkerError(_Picklable, ValueError):
+    """``worker=`` names a kind of worker that there is not."""
 
     def __init__(self, worker: object, known: tuple[str, ...]) -> None:
         wanted = " or ".join(repr(kind) for kind in known)
-        planned = ": worker processes are not built yet" if worker == "process" else ""
-        super().__init__(f"worker must be {wanted}, was {worker!r}{planned}")
+        super().__init__(f"worker must be {wanted}, was {worker!r}")
         self.worker = worker
         self.known = known
 
 
-class WrongStateError(RuntimeError):
+class WrongStateError(_Picklable, RuntimeError):
     """Something was used too early, too late or twice."""
 
     def __init__(self, what: object, state: str, cure: str) -> None:
@@ -118,7 +134,7 @@ class WrongStateError(RuntimeError):
         self.cure = cure
 
 
-class ShutDownError(RuntimeError):
+class ShutDownError(_Picklable, RuntimeError):
     """An executor was given a call too late."""
 
     def __init__(self, executor: object, what: str, shutdown: str = "shutdown") -> None:
@@ -126,6 +142,82 @@ class ShutDownError(RuntimeError):
         super().__init__(f"cannot schedule new futures after {shutdown}: {executor} {what}")
         self.executor = executor
         self.what = what
+
+
+class WorkerDied(RuntimeError):  # noqa: N818 - so it is called
+    """A worker process ended under a call.
+
+    Args:
+        name: The call's name.
+        pid: The process's id.
+        returncode: How it ended, as `subprocess.Popen.returncode` says it: its exit status, or
+            less than 0: a signal.
+
+    Attributes:
+        name: The same.
+        pid: The same.
+        status: The exit status, or None if a signal ended it.
+        signum: That signal, or None.
+    """
+
+    name: str
+    pid: int
+    status: int | None
+    signum: int | None
+
+    def __init__(self, name: str, pid: int, returncode: int) -> None:
+        super().__init__(name, pid, returncode)
+        self.name = name
+        self.pid = pid
+        self.status = returncode if returncode >= 0 else None
+        self.signum = -returncode if returncode < 0 else None
+
+    def __str__(self) -> str:
+        how = ending(self.status, self.signum)
+        return f"the worker process of {self.name} (process {self.pid}) {how}"
+
+
+def ending(status: int | None, signum: int | None) -> str:
+    """Say how a process ended."""
+    if signum is None:
+        return f"ended with status {status}"
+    try:
+        name = signal.Signals(signum).name
+    except ValueError:  # a real-time signal
+        name = f"signal {signum}"
+    memory = "; is there memory enough?" if name == "SIGKILL" else ""
+    return f"was killed by {name}{memory}"
+
+
+class NotStartedError(_Picklable, RuntimeError):
+    """A worker process could not be started."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"no worker process could be started for {name}: {why}")
+        self.name = name
+        self.why = why
+
+
+class NotSendableError(_Picklable, TypeError):
+    """Something cannot go from one process to another."""
+
+    def __init__(self, what: str, done: str, why: str) -> None:
+        cure = "worker processes take and give what pickle can, and functions of a module"
+        super().__init__(f"{what} cannot be {done}: {why}; {cure}")
+        self.what = what
+        self.done = done
+        self.why = why
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - it is none
+    """The cause of an error that comes from a worker process: where it was raised there."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
 
 
 def first_of(error: BaseException) -> BaseException:

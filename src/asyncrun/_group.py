@@ -54,11 +54,15 @@ class Group:
     Args:
         owner: Whose it is: the owner of its calls, and the name in its messages.
         grace: Seconds to wait for calls that were asked to stop.
+        close: What is to be awaited at the very end, after them.
     """
 
-    def __init__(self, owner: object, grace: float) -> None:
+    def __init__(
+        self, owner: object, grace: float, close: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         self.owner: object = owner
         self.grace: float = grace
+        self._close = close
         self._state = State.NEW
         self._source = StopSource()
         self._waits: dict[Call[Any], anyio.CancelScope] = {}
@@ -108,6 +112,7 @@ class Group:
             try:
                 with anyio.move_on_after(self.grace, shield=True):
                     await self._wait_while(self._is_ending)
+                await self._close()  # noqa: ASYNC102 - shielded and bounded
             finally:
                 log_left_behind(self.owner, self.running())
                 del exc, traceback

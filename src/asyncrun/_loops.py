@@ -52,7 +52,7 @@ class Caller(Server):
         batch.busy[item] = None
         if batch.closed:  # in this very moment: its closer may not have seen the item
             item.state = DROPPED
-            self._drop(item)
+            self.drop(item)
             batch.wake()
             return
         current.set(token)
@@ -62,16 +62,21 @@ class Caller(Server):
             outcome = batch.func(item.arg)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
             state, outcome = FAILED, exc
-        if batch.busy.pop(item, GONE) is GONE:
-            self._drop(item, outcome if state is FAILED else None)
-        else:
-            self.done += 1
-            if state is FAILED:
-                self.failed += 1
-            batch.settle(item, state, outcome)
+        self.finish(item, state, outcome)
         del item, outcome  # the traceback of an error holds this frame
 
-    def _drop(self, item: Item[Any], error: object = None) -> None:
+    def finish(self, item: Item[Any], state: int, outcome: object) -> None:
+        """Hand over the outcome of an item, if anybody still waits for it."""
+        batch = self.batch
+        if batch.busy.pop(item, GONE) is GONE:
+            self.drop(item, outcome if state is FAILED else None)
+            return
+        self.done += 1
+        if state is FAILED:
+            self.failed += 1
+        batch.settle(item, state, outcome)
+
+    def drop(self, item: Item[Any], error: object = None) -> None:
         """End an item whose outcome nobody waits for."""
         try:
             if isinstance(error, BaseException):
@@ -146,7 +151,6 @@ NO_LOOPS: Final = Queue()
 """For slots that no loop uses."""
 
 
-@final
 class Loop(Caller):
     """A stay in one thread, in which item after item of a batch runs."""
 
@@ -156,17 +160,21 @@ class Loop(Caller):
         super().__init__(batch)
         self._queue = queue
 
-    def run(self) -> None:
-        """Run items until there are none, or somebody else is to have the slot."""
+    def enter(self) -> None:
+        """Note where and when this begins."""
         self.thread = threading.get_ident()
         self._since = time.monotonic()
+
+    def run(self) -> None:
+        """Run items until there are none, or somebody else is to have the slot."""
+        self.enter()
         batch, waiting = self.batch, self._queue.waiting
         take = batch.pending.get_nowait
         item = self._next()
         while item is not None:
             copy_context().run(self.call, item)
             item = None  # not to be kept while this waits for another one
-            if batch.closed or (waiting and self._is_to_leave()):
+            if batch.closed or (waiting and self.is_to_leave()):
                 return
             try:  # noqa: SIM105 - suppress() is slow
                 item = take()
@@ -194,5 +202,10 @@ class Loop(Caller):
             batch.ask()
         return item
 
-    def _is_to_leave(self) -> bool:
-        return time.monotonic() - self._since >= SLICE and self._queue.claims(self, idle=False)
+    def is_late(self) -> bool:
+        """Tell whether somebody has waited for the slot for long enough."""
+        return bool(self._queue.waiting) and time.monotonic() - self._since >= SLICE
+
+    def is_to_leave(self) -> bool:
+        """Tell whether this is to give up its slot; if so, it has to."""
+        return self.is_late() and self._queue.claims(self, idle=False)

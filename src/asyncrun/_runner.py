@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 T = TypeVar("T")
 
+KINDS: Final = ("thread", "process")
+
 DEFAULT_THREADS: Final = 40
 """What AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
 
@@ -67,30 +69,50 @@ class Runner:
         max_threads: How many calls may run in threads at once, at least 1; None means 40, as in
             AnyIO and Trio. A call holds its slot until its thread has really ended, so abandoned
             calls cannot pile up. The runner does not use AnyIO's default limiter.
+        max_processes: How many calls may run in worker processes at once, at least 1; None means
+            as many as there are cores that this process may use. A process is started when a
+            call needs one, kept for the next call, and ended when the block is left.
         grace: Seconds, at least 0, to wait for calls that were asked to stop.
         name: Its name in messages and logs.
+        initializer: What each worker process calls first; a function of a module.
+        initargs: Its arguments.
+        max_calls_per_worker: After how many calls, at least 1, a worker process is replaced,
+            against leaks; None means never.
 
     Raises:
-        OutOfRangeError: ``max_threads`` or ``grace`` is out of its range (a `ValueError`).
+        OutOfRangeError: A number is out of its range (a `ValueError`).
+        WrongFunctionError: ``initializer`` is not a plain function (a `TypeError`).
     """
 
     def __init__(
-        self, *, max_threads: int | None = None, grace: float = 2.0, name: str | None = None
+        self,
+        *,
+        max_threads: int | None = None,
+        max_processes: int | None = None,
+        grace: float = 2.0,
+        name: str | None = None,
+        initializer: Callable[[*ArgsT], object] | None = None,
+        initargs: tuple[*ArgsT] = (),  # type: ignore[assignment]
+        max_calls_per_worker: int | None = None,
     ) -> None:
         check_count("max_threads", max_threads)
+        check_count("max_processes", max_processes)
         check_seconds("grace", grace)
+        check_count("max_calls_per_worker", max_calls_per_worker)
+        if initializer is not None:
+            check_blocking("Runner(initializer=)", initializer)
         self._max_threads = DEFAULT_THREADS if max_threads is None else max_threads
+        self._max_processes = max_processes
+        self._in_processes = initializer and (initializer, initargs), max_calls_per_worker, grace
         self._name = name
-        self._group = Group(self, grace)
+        self._group = Group(self, grace, self._end_workers)
+        self._workers: dict[str, Worker] = {}
 
     def __repr__(self) -> str:
         return "<Runner>" if self._name is None else f"<Runner {self._name!r}>"
 
     async def __aenter__(self) -> Self:
-        slots = anyio.CapacityLimiter(self._max_threads)
-        threads = ThreadWorker(slots, ended=self._group.notify, queue=Queue())
         await self._group.enter()
-        self._workers: dict[str, Worker] = {"thread": threads}
         return self
 
     async def __aexit__(
@@ -108,7 +130,7 @@ class Runner:
         self,
         func: Callable[[*ArgsT], T],
         *args: *ArgsT,
-        worker: Literal["thread"] = "thread",
+        worker: Literal["thread", "process"] = "thread",
     ) -> T:
         """Run one blocking call and return its result; from any task of this event loop.
 
@@ -139,7 +161,7 @@ class Runner:
         self,
         func: Callable[[*ArgsT], T],
         *args: *ArgsT,
-        worker: Literal["thread"] = "thread",
+        worker: Literal["thread", "process"] = "thread",
         name: str | None = None,
     ) -> anyio.TaskHandle[T]:
         """Start one blocking call as a task of this runner.
@@ -195,7 +217,7 @@ class Runner:
         func: Callable[[A], T],
         items: Iterable[A] | AsyncIterable[A],
         *,
-        worker: Literal["thread"] = ...,
+        worker: Literal["thread", "process"] = ...,
         ordered: bool = ...,
         buffer: int | None = ...,
         timeout: float | None = ...,
@@ -209,7 +231,7 @@ class Runner:
         func: Callable[[A], T],
         items: Iterable[A] | AsyncIterable[A],
         *,
-        worker: Literal["thread"] = ...,
+        worker: Literal["thread", "process"] = ...,
         ordered: bool = ...,
         buffer: int | None = ...,
         timeout: float | None = ...,
@@ -222,7 +244,7 @@ class Runner:
         func: Callable[[A], T],
         items: Iterable[A] | AsyncIterable[A],
         *,
-        worker: Literal["thread"] = "thread",
+        worker: Literal["thread", "process"] = "thread",
         ordered: bool = True,
         buffer: int | None = None,
         timeout: float | None = None,
@@ -328,5 +350,23 @@ class Runner:
         self._group.check_entered()
         check_blocking(caller, func)
         if kind not in self._workers:
-            raise NoSuchWorkerError(kind, tuple(self._workers))
+            if kind not in KINDS:
+                raise NoSuchWorkerError(kind, KINDS)
+            self._workers[kind] = self._make_worker(kind)
         return self._workers[kind]
+
+    def _make_worker(self, kind: str) -> Worker:
+        ended = self._group.notify
+        if kind == "thread":
+            return ThreadWorker(
+                anyio.CapacityLimiter(self._max_threads), ended=ended, queue=Queue()
+            )
+        from ._fleet import Fleet, usable_cores  # noqa: PLC0415 - rarely needed
+        from ._processes import ProcessWorker  # noqa: PLC0415
+
+        slots = anyio.CapacityLimiter(self._max_processes or usable_cores())
+        return ProcessWorker(slots, Fleet(*self._in_processes), ended=ended, queue=Queue())
+
+    async def _end_workers(self) -> None:
+        for worker in self._workers.values():
+            await worker.aclose()

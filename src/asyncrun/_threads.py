@@ -102,21 +102,41 @@ class ThreadWorker(Worker):
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a thread; see `Worker.run`."""
-        await self._take_slot(call)
-        return await self._use_slot(call)
+        return await self.attend(call)
 
     async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
         """Run items in a thread; see `Worker.serve`."""
-        loop = Loop(batch, self._queue)
-        await self._take_slot(loop)
-        batch.employ(loop)
+        await self.attend_loop(Loop(batch, self._queue), admitted)
+
+    async def aclose(self) -> None:
+        """Do nothing: threads end by themselves; see `Worker.aclose`."""
+
+    async def attend(self, stay: Stay[T]) -> T:
+        """Take a slot and a thread for something, and wait for its end.
+
+        On cancel: as `Worker.run`.
+        """
+        await self.take_slot(stay)
+        return await self.use_slot(stay)
+
+    async def attend_loop(self, loop: Loop, admitted: Callable[[], None]) -> None:
+        """Do so for one that serves a batch; see `Worker.serve`.
+
+        On cancel: as `Worker.serve`.
+        """
+        await self.take_slot(loop)
+        loop.batch.employ(loop)
         try:
             admitted()
-            await self._use_slot(loop)
+            await self.use_slot(loop)
         finally:
-            batch.retire(loop)
+            loop.batch.retire(loop)
 
-    async def _take_slot(self, stay: Stay[Any]) -> None:
+    async def take_slot(self, stay: Stay[Any]) -> None:
+        """Wait for a slot.
+
+        On cancel: none is taken.
+        """
         try:
             self._slots.acquire_on_behalf_of_nowait(stay)
         except anyio.WouldBlock:
@@ -126,14 +146,18 @@ class ThreadWorker(Worker):
             finally:
                 self._queue.leave(stay)
 
-    async def _use_slot(self, stay: Stay[T]) -> T:
+    async def use_slot(self, stay: Stay[T]) -> T:
+        """Use the slot that was taken, with a thread.
+
+        On cancel: as `Worker.run`.
+        """
         _make_threads_daemons()
         error = None
         try:
             while True:
                 try:
                     return await anyio.to_thread.run_sync(
-                        self._work, stay, abandon_on_cancel=True, limiter=_NO_LIMIT
+                        self._work, stay, abandon_on_cancel=True, limiter=NO_LIMIT
                     )
                 except _NotDaemonError as refusal:
                     _retire(refusal.thread)
@@ -141,9 +165,21 @@ class ThreadWorker(Worker):
             error = exc
             raise
         finally:
-            if stay.leave(error):
-                self._slots.release_on_behalf_of(stay)
+            self.leave(stay, error)
             del error
+
+    def leave(self, stay: Stay[Any], error: BaseException | None) -> bool:
+        """Note that a stay's waiter is done; tell whether the stay is over. See `Stay.leave`."""
+        if is_over := stay.leave(error):
+            self._slots.release_on_behalf_of(stay)
+        return is_over
+
+    def hand_over(self, stay: Stay[Any]) -> None:
+        """Let a thread bring a stay to its end that was left without one."""
+        try:
+            threading.Thread(target=self._perform, args=(stay,), daemon=True).start()
+        except RuntimeError:  # there is none to be had
+            self._perform(stay)
 
     def _work(self, stay: Stay[T]) -> T:
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
@@ -151,6 +187,9 @@ class ThreadWorker(Worker):
         _pinned = sys.stdin, sys.stdout, sys.stderr
         if not (thread := threading.current_thread()).daemon and _patched:
             raise _NotDaemonError(thread)
+        return self._perform(stay)
+
+    def _perform(self, stay: Stay[T]) -> T:
         if not stay.begin():
             return cast("T", None)  # nobody is waiting any more
         try:
@@ -219,7 +258,7 @@ class _NoLimit(anyio.CapacityLimiter):
         """Give nothing back."""
 
 
-_NO_LIMIT: Final = _NoLimit()
+NO_LIMIT: Final = _NoLimit()
 
 
 #

@@ -95,6 +95,7 @@ class Call(Stay[T]):
         "function",
         "name",
         "owner",
+        "pid",
         "started",
         "thread",
         "token",
@@ -119,6 +120,7 @@ class Call(Stay[T]):
             follow._link(self.token)
         self.started: float = 0.0
         self.thread: int = 0
+        self.pid: int = 0
         self.error: BaseException | None = None
         super().__init__()
 

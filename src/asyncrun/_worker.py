@@ -44,3 +44,10 @@ class Worker(Protocol):
         On cancel: an item is left running; to ask it to stop is the business of the batch.
         """
         ...
+
+    async def aclose(self) -> None:
+        """End what it has started for itself; nothing runs in it that anybody waits for.
+
+        On cancel: it goes on: it is shielded, and it is bounded.
+        """
+        ...

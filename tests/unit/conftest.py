@@ -30,7 +30,7 @@ PATIENCE: Final = 15.0
 
 WAITS: Final = {
     StopToken.wait.__code__: ".acquire(timeout=",
-    _stop._Hook.__exit__.__code__: "_finished.acquire()",
+    _stop.Hook.__exit__.__code__: "_finished.acquire()",
 }
 """The only two places of `_stop` that may block: the function, and what its line contains."""
 

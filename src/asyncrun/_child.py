@@ -1,0 +1,258 @@
+"""What runs in a worker process.
+
+Rules of this room (DESIGN.md, 18 to 20):
+
+- The main thread takes calls and answers them, one by one. Another one listens for what must be
+  heard meanwhile: that a call is asked to stop, and that the parent is gone.
+- Who begins a call says so and then looks whether it was asked to stop; who asks does it the
+  other way round.
+- Nothing is written on the standard streams. The listener kills this process and all that it has
+  started when the parent goes; that it may be kept from running by who holds the GIL is why, where
+  the system can, the parent has arranged for that before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from enum import IntEnum
+from multiprocessing import process, spawn
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ._calls import border, function_name
+from ._errors import Stopped
+from ._frames import Decoder, Frame, encode
+from ._parcels import pack, pack_error, unpack
+from ._stop import StopToken, by_thread, current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+
+class Code(IntEnum):
+    """What a frame from a worker process says."""
+
+    READY = 0
+    RETURNED = 1
+    RAISED = 2
+
+
+NO_LEAVE: Final = 256
+"""In place of a generation: the call may begin."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What `multiprocessing.spawn.spawn_main` unpickles in a new process, and then starts.
+
+    Attributes:
+        data: Where calls come in and answers go out.
+        control: Where it hears which call is asked to stop.
+        credit: Where it gets the leave to begin a call.
+        main: What `multiprocessing.spawn.prepare` wants to know to import the main module.
+    """
+
+    data: int | bytes
+    control: int | bytes
+    credit: int | bytes
+    main: dict[str, Any]
+
+    def _bootstrap(self, _sentinel: int) -> int:
+        data, control, credit = map(_adopt, (self.data, self.control, self.credit))
+        serving = Serving(data, control, credit)
+        threading.Thread(target=serving.listen, name="asyncrun control", daemon=True).start()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Not SIG_IGN, which what is started here would inherit.
+            signal.signal(signal.SIGINT, _do_nothing)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        with suppress(BrokenPipeError, ConnectionResetError):  # the parent wants no more
+            if serving.start(self.main):
+                serving.serve()
+        return 0
+
+
+def _adopt(handle: int | bytes) -> socket.socket:
+    if isinstance(handle, bytes):
+        return socket.fromshare(handle)  # type: ignore[attr-defined, no-any-return, unused-ignore]
+    os.set_inheritable(handle, False)  # noqa: FBT003
+    return socket.socket(fileno=handle)
+
+
+def _do_nothing(_signum: int, _frame: FrameType | None) -> None:
+    """Handle SIGINT."""
+
+
+@final
+class Serving:
+    """The two threads of a worker process, and what they share.
+
+    Args:
+        data: See `Boot`.
+        control: See `Boot`.
+        credit: See `Boot`.
+
+    Attributes:
+        token: The stop flag of the call that runs, or of the last one.
+    """
+
+    def __init__(self, data: socket.socket, control: socket.socket, credit: socket.socket) -> None:
+        self._data = data
+        self._control = control
+        self._credit = credit
+        credit.settimeout(0)
+        self._held: int | None = None
+        self._calls = Decoder()
+        self._func: Callable[..., Any] | None = None
+        self._why: Exception | None = None
+        self._name = ""
+        self._pid = os.getpid()
+        self._stopped: dict[int, str | None] = {}
+        self._id = 0
+        self._running: tuple[int, StopToken] | None = None
+        self.token: StopToken = StopToken()
+        by_thread[threading.get_ident()] = self
+
+    #
+    # The main thread
+    #
+
+    def start(self, main: dict[str, Any]) -> bool:
+        """Import the main module, run the initializer, and say whether that went well."""
+        begin = self._next()
+        if begin is None:
+            return False
+        here: Any = process.current_process()
+        here._inheriting = True  # so that a main module that starts processes is told off
+        what = "the main module"
+        try:
+            spawn.prepare(main)
+            what = "the initializer"
+            del here._inheriting
+            if begin.first:
+                initializer, args = unpack(begin.first, "the initializer")
+                what = f"the initializer {function_name(initializer)}()"
+                initializer(*args)
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is sent
+            answer = pack_error(exc, what), what.encode()
+            self._answer(Frame(begin.id, Code.RAISED, *answer))
+            return False  # noqa: ASYNC104 - here nothing is cancelled
+        self._answer(Frame(begin.id, Code.READY, b""))
+        return True
+
+    def serve(self) -> None:
+        """Run calls until the parent closes."""
+        while (frame := self._next()) is not None:
+            if frame.first:
+                self._take_function(frame.first)
+            if self._may_begin(frame.code):
+                self._run(frame)
+
+    def _next(self) -> Frame | None:
+        while (frame := self._calls.frame()) is None:
+            if not (count := self._data.recv_into(self._calls.room())):
+                return None
+            self._calls.received(count)
+        return frame
+
+    def _take_function(self, content: memoryview | bytes) -> None:
+        self._why = None
+        try:
+            self._func = unpack(content, "the function")
+            self._name = function_name(self._func)
+        except Exception as exc:  # noqa: BLE001 - each call of it fails
+            self._why, self._name = exc, "the function"
+
+    def _may_begin(self, generation: int) -> bool:
+        """Tell whether a call was not called back meanwhile; if so, nobody else gets it any more.
+
+        What was called back is still among what was received. The leaves of a generation are for
+        the calls of that generation, so that no call begins with that of a later one.
+        """
+        if generation == NO_LEAVE:
+            return True
+        if self._held is None:
+            try:
+                self._held = self._credit.recv(1)[0]
+            except (BlockingIOError, IndexError):
+                return False
+        if self._held != generation:
+            return False
+        self._held = None
+        return True
+
+    def _run(self, frame: Frame) -> None:
+        started = time.perf_counter_ns()
+        try:
+            result = copy_context().run(self._call, frame)
+            code, content = Code.RETURNED, pack(result, f"the result of {self._name}()")
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is sent
+            code, content = Code.RAISED, pack_error(exc, f"{self._name}()")
+        finally:
+            self._running = None
+        if os.getpid() != self._pid:  # a fork that has not ended where it should
+            os._exit(0)
+        result = None
+        try:  # noqa: SIM105 - suppress() is slow
+            sys.stdout.flush()
+        except Exception:  # noqa: BLE001, S110 - there may be none, or a closed one
+            pass
+        spent = (time.perf_counter_ns() - started).to_bytes(8, "little")
+        self._answer(Frame(frame.id, code, content, spent))
+
+    @border
+    def _call(self, frame: Frame) -> object:
+        if self._why is not None:
+            raise self._why
+        assert self._func is not None  # noqa: S101 - the first frame brings it
+        args = unpack(frame.second, f"an argument of {self._name}()")
+        self.token = token = StopToken()
+        current.set(token)
+        self._running = (frame.id, token)
+        self._id = frame.id
+        if frame.id in self._stopped:
+            raise Stopped(self._stopped.pop(frame.id))
+        return self._func(*args)
+
+    def _answer(self, frame: Frame) -> None:
+        for content in encode(frame):
+            self._data.sendall(content)
+
+    #
+    # The other one
+    #
+
+    def listen(self) -> None:
+        """Stop calls when that is asked for; when the parent is gone, end everything here."""
+        asked = Decoder()
+        with suppress(OSError):
+            while count := self._control.recv_into(asked.room()):
+                asked.received(count)
+                while (frame := asked.frame()) is not None:
+                    with suppress(BaseException):  # what a callback raises must not end this
+                        self._stop(frame)
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    def _stop(self, frame: Frame) -> None:
+        reason = str(frame.first, "utf-8") if frame.code else None
+        if frame.id > self._id:
+            self._stopped[frame.id] = reason
+        running = self._running
+        runs = running is not None and running[0] == frame.id
+        heeds = running is None or not runs or running[1]._heeds()
+        for content in encode(Frame(frame.id, heeds, b"")):
+            self._control.sendall(content)
+        if running is not None and runs:
+            running[1]._stop(reason)

@@ -1,0 +1,194 @@
+"""One blocking call in a worker process.
+
+Rule of this room: a call that is sure to be pickled in no time, and by nobody's code but pickle's,
+is sent by the event loop's thread and awaited there; any other one, and one that has to go down the
+ladder, is the business of a thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import BuiltinFunctionType, FunctionType, NoneType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
+
+import anyio
+
+from ._child import Code
+from ._errors import Stopped, WorkerDied
+from ._parcels import pack, raise_error, unpack
+from ._process import GoneError
+from ._stop import Hook
+from ._work import Stay
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractContextManager
+
+    from ._fleet import Fleet
+    from ._frames import Frame
+    from ._process import Process
+    from ._work import Call
+
+T = TypeVar("T")
+
+TRIES: Final = 3
+"""How many processes may end before they begin a call: an idle one may be killed at any moment."""
+
+
+@final
+class Errand(Stay[T]):
+    """The stay of a thread that has a call run by a process.
+
+    A call that takes no time to send is sent and waited for without a thread, which would take
+    longer than all the rest. If it turns out to be more than that, a thread goes on with it.
+
+    Args:
+        call: The call.
+        fleet: Where to take a process.
+    """
+
+    __slots__ = ("_call", "_fleet", "_hook", "_packed", "_process")
+
+    def __init__(self, call: Call[T], fleet: Fleet) -> None:
+        self._call = call
+        self._fleet = fleet
+        self._packed: tuple[bytes, bytes] | None = None
+        self._process: Process | None = None
+        self._hook: AbstractContextManager[None] = nullcontext()
+
+    def begin(self) -> bool:
+        """See `Stay.begin`."""
+        return self._process is not None or self._call.begin()
+
+    def end(
+        self,
+        error: BaseException | None = None,
+        *,
+        expected: tuple[type[BaseException], ...] = (),
+    ) -> bool:
+        """See `Stay.end`."""
+        return self._call.end(error, expected=expected)
+
+    def leave(self, error: BaseException | None = None) -> bool:
+        """See `Stay.leave`."""
+        return self._call.leave(error)
+
+    def begin_lightly(self) -> bool:
+        """Begin in this thread, if that is sure to take no time; tell whether it has begun."""
+        call = self._call
+        if not is_light(call.func, call.args) or (process := self._fleet.take_warm()) is None:
+            return False
+        call.begin()
+        self._lend(process)
+        self._send(process)
+        return True
+
+    async def answer(self) -> Frame | None:
+        """Wait for the answer to a call that has begun lightly.
+
+        On cancel: the call goes on.
+
+        Returns:
+            The answer; or None if it takes a thread to go on.
+        """
+        process = cast("Process", self._process)
+        while True:
+            await anyio.wait_readable(process.fileno())
+            if (frame := process.receive_now()) is not None or not process.look():
+                return frame
+
+    def run(self) -> T:
+        """See `Stay.run`."""
+        call, attempts = self._call, TRIES
+        while True:
+            attempts -= 1
+            process = self._process
+            try:
+                if process is None:
+                    process = self._start()
+                return self.finish(cast("Frame", process.receive_within(None)))
+            except GoneError as exc:
+                process = cast("Process", process or self._process)
+                if exc.returncode is None:
+                    raise Stopped(call.token.reason) from None
+                if not (process.collect() and attempts):
+                    raise WorkerDied(call.name, process.pid, exc.returncode) from None
+            finally:
+                self._let_go()
+
+    def finish(self, frame: Frame) -> T:
+        """Give the result that was answered, or raise the error."""
+        try:
+            result: T = content_of(frame, self._call.function)
+            return result
+        finally:
+            self._let_go()
+
+    def _start(self) -> Process:
+        call = self._call
+        self._pack()
+        process = self._fleet.take(call.name)
+        self._lend(process)
+        if not process.pid:
+            process.watch(1, call.token)
+            process.start(call.name)
+        self._send(process)
+        return process
+
+    def _lend(self, process: Process) -> None:
+        self._process = process
+        self._hook = Hook(self._call.token, process.wake, ())
+        self._hook.__enter__()
+
+    def _let_go(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            self._hook.__exit__(None, None, None)
+            process.collect()
+            self._fleet.give(process)
+
+    def _pack(self) -> tuple[bytes, bytes]:
+        call = self._call
+        if self._packed is None:
+            arguments = pack(call.args, f"an argument of {call.function}()")
+            self._packed = self._fleet.pack(call.func, call.function), arguments
+        return self._packed
+
+    def _send(self, process: Process) -> None:
+        function, arguments = self._pack()
+        self._call.pid = process.pid
+        process.watch(process.calls + 1, self._call.token)
+        process.send(function, arguments)
+
+
+LIGHT: Final = 4096
+"""Characters or bytes of an argument that are sent in no time."""
+
+FEW: Final = 16
+"""Items of an argument that are looked at, to see whether it is sent in no time."""
+
+
+def is_light(func: object, args: tuple[object, ...]) -> bool:
+    """Tell whether to pickle a call runs no code but pickle's own, and not for long."""
+    return isinstance(func, FunctionType | BuiltinFunctionType) and _is_small(args, 2)
+
+
+def _is_small(value: object, depth: int) -> bool:
+    kind = type(value)
+    if kind in (int, float, bool, NoneType):
+        return True
+    if kind in (str, bytes):
+        return len(cast("str", value)) <= LIGHT
+    if kind not in (tuple, list, dict) or not depth:
+        return False
+    items = cast("Collection[object]", value)
+    if kind is dict:
+        items = [*items, *cast("dict[object, object]", value).values()]
+    return len(items) <= FEW and all(_is_small(item, depth - 1) for item in items)
+
+
+def content_of(frame: Frame, function: str) -> Any:
+    """Give the result that a process has answered with, or raise the error."""
+    if frame.code == Code.RAISED:
+        raise_error(frame.first, f"{function}()")
+    return unpack(frame.first, f"the result of {function}()")

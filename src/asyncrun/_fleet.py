@@ -1,0 +1,156 @@
+"""The worker processes of one runner: who has which, and how all of them end.
+
+Rule of this room: a process is idle, or lent to one thread, or ended; and who gives one back to a
+fleet that is closed sees to its end.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections import deque
+from types import BuiltinFunctionType, FunctionType
+from typing import TYPE_CHECKING, Final, final
+
+from ._errors import NotStartedError
+from ._parcels import pack
+from ._process import Process
+from ._spawn import KILL_PATIENCE, TERM_PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._process import Initializer
+
+EXIT_PATIENCE: Final = 2.0
+"""Seconds that idle processes may take to exit: for exit handlers."""
+
+
+def usable_cores() -> int:
+    """Tell how many cores this process may use."""
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on; it may be told by the user
+        count: Callable[[], int | None] = getattr(os, "process_cpu_count")  # noqa: B009
+        return count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@final
+class Fleet:
+    """The processes of one runner.
+
+    Args:
+        initializer: A function that each process calls first, with its arguments; or None.
+        max_calls: How many calls a process may run; None means no limit.
+        grace: See `Process`.
+    """
+
+    def __init__(
+        self,
+        initializer: Initializer | None,
+        max_calls: int | None,
+        grace: float,
+    ) -> None:
+        self._initializer = initializer
+        self._max_calls = math.inf if max_calls is None else max_calls
+        self._grace = grace
+        self._idle: deque[Process] = deque()
+        self._lent: dict[Process, None] = {}
+        self._returned = threading.Event()
+        self._last: tuple[object, bytes] = None, b""
+        self._is_closed = False
+
+    def take(self, name: str) -> Process:
+        """Take a process, which may have to be started yet.
+
+        Args:
+            name: The call that it is for.
+
+        Raises:
+            NotStartedError: It cannot be made (a `RuntimeError`).
+        """
+        process = None
+        while process is None:
+            try:
+                process = self._idle.pop()
+            except IndexError:
+                process = self._make(name)
+                break
+            if not process.is_alive():
+                process.end()
+                process = None
+        self._lent[process] = None
+        return process
+
+    def take_warm(self) -> Process | None:
+        """Take a process that can take more than one call, if there is one, without waiting."""
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            return None
+        if self.left(process) <= 1 or process.fileno() == -1:
+            self._idle.append(process)
+            return None
+        self._lent[process] = None
+        return process
+
+    def _make(self, name: str) -> Process:
+        try:
+            return Process(self._initializer, self._grace)
+        except OSError as exc:
+            raise NotStartedError(name, str(exc)) from exc
+
+    def give(self, process: Process) -> None:
+        """Give it back."""
+        try:
+            if process.has_ended or not process.pid:
+                process.end()
+            elif not self.left(process):
+                process.retire()
+                process.end(EXIT_PATIENCE)
+            else:
+                self._idle.append(process)
+                if self._is_closed:
+                    self._end_idle()
+        finally:
+            del self._lent[process]
+            self._returned.set()
+
+    def pack(self, func: Callable[..., object], name: str) -> bytes:
+        """Turn a function into bytes; into the same object as the last time, if that will do."""
+        last, packed = self._last
+        if func is not last:
+            packed = pack(func, name)
+            if isinstance(func, FunctionType | BuiltinFunctionType):  # what has no state to lose
+                self._last = func, packed
+        return packed
+
+    def left(self, process: Process) -> float:
+        """Tell how many more calls a process may run."""
+        return self._max_calls - process.calls
+
+    def close(self) -> None:
+        """End all processes: first those that are idle, and the others as they are given back."""
+        self._is_closed = True
+        self._end_idle()
+        limit = time.monotonic() + self._grace + TERM_PATIENCE + KILL_PATIENCE
+        while self._lent and (patience := limit - time.monotonic()) > 0:
+            self._returned.clear()
+            if self._lent:
+                self._returned.wait(min(patience, threading.TIMEOUT_MAX))
+
+    def _end_idle(self) -> None:
+        idle: list[Process] = []
+        while self._idle:
+            try:
+                idle.append(self._idle.pop())
+            except IndexError:  # another thread was faster
+                break
+        for process in idle:
+            process.retire()
+        limit = time.monotonic() + EXIT_PATIENCE
+        for process in idle:
+            process.end(max(0.0, limit - time.monotonic()))

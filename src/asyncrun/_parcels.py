@@ -1,0 +1,119 @@
+"""What goes from one process to another: calls, results and errors, as bytes.
+
+Rules of this room (DESIGN.md, 20):
+
+- What cannot be sent is an error of the one call that it belongs to, and says what it is.
+- An error arrives as itself, with its traceback as text. Where pickle would call an ``__init__``
+  that wants something else than ``args``, the error is built without it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+from ._errors import NotSendableError, RemoteTraceback, Stopped, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
+"""Both ends are the same Python."""
+
+_HERE: Final = str(Path(__file__).parent)
+
+
+def _dumps(value: object) -> bytes:
+    return pickle.dumps(value, PROTOCOL)
+
+
+def pack(value: object, what: str, dumps: Callable[[object], bytes] = _dumps) -> bytes:
+    """Turn something into bytes.
+
+    Args:
+        value: What is to be sent.
+        what: How an error names it.
+        dumps: How.
+
+    Raises:
+        NotSendableError: It cannot be pickled (a `TypeError`).
+    """
+    try:
+        return dumps(value)
+    except Exception as exc:
+        raise NotSendableError(what, "pickled", _one_line(exc)) from exc
+
+
+def unpack(content: memoryview | bytes, what: str) -> Any:
+    """Turn bytes into what they were; see `pack`.
+
+    Raises:
+        NotSendableError: It cannot be unpickled here (a `TypeError`).
+    """
+    try:
+        return pickle.loads(content)  # noqa: S301 - from a process of our own
+    except Exception as exc:
+        raise NotSendableError(what, "unpickled", _one_line(exc)) from exc
+
+
+def pack_error(error: BaseException, raiser: str) -> bytes:
+    """Turn an error of a call into bytes, with its traceback as text.
+
+    Args:
+        error: The error; where it cannot be sent, one that says so takes its place.
+        raiser: What raised it, for that one.
+    """
+    text = _text(error)
+    why = ""
+    for attempt in (error, _Bare(error)):
+        try:
+            content = pickle.dumps((attempt, text), PROTOCOL)
+            pickle.loads(content)  # noqa: S301 - what this process has just made
+        except Exception as exc:  # noqa: BLE001 - whatever its parts may raise
+            why = why or _one_line(exc)
+        else:
+            return content
+    what = f"the {type(error).__qualname__} that {raiser} raised"
+    return pickle.dumps((NotSendableError(what, "pickled", why), text), PROTOCOL)
+
+
+def raise_error(content: memoryview | bytes, raiser: str) -> NoReturn:
+    """Raise the error that `pack_error` was given."""
+    what = f"the error that {raiser} raised"
+    error, text = cast("tuple[BaseException, str]", unpack(content, what))
+    if not isinstance(error, Stopped):
+        error.__cause__ = RemoteTraceback(text)
+    try:
+        raise error
+    finally:
+        del error
+
+
+class _Bare:
+    """An error for pickle, that comes out as that error, made without its ``__init__``."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        error = self._error
+        return rebuild, (type(error), error.args, vars(error))
+
+
+def _text(error: BaseException) -> str:
+    """Format an error without the frames that are ours."""
+    place: TracebackType | None = error.__traceback__
+    while place is not None and place.tb_frame.f_code.co_filename.startswith(_HERE):
+        place = place.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, place))
+    except Exception:  # noqa: BLE001 - a chained error may raise in its __str__
+        return "".join(traceback.format_tb(place))
+
+
+def _one_line(error: Exception) -> str:
+    """Say what went wrong; `traceback` bears with a ``__str__`` that raises."""
+    return traceback.format_exception_only(error)[-1].strip()

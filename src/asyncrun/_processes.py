@@ -1,0 +1,90 @@
+"""Blocking calls in worker processes.
+
+Rule of this room (DESIGN.md, 18 to 20): a call takes a slot and a thread, as any other, and the
+thread takes a process, talks to it and gives it back. So all that holds for calls in threads holds
+here, and all of the waiting is done where it may take time. Only for a call that takes no time to
+send is there no thread, unless it turns out to be more than that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+import anyio
+import anyio.to_thread
+
+from ._errand import Errand
+from ._remote import RemoteLoop
+from ._threads import NO_LIMIT, ThreadWorker
+from ._worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._batch import Batch
+    from ._fleet import Fleet
+    from ._loops import Queue
+    from ._work import Call
+
+T = TypeVar("T")
+
+
+@final
+class ProcessWorker(Worker):
+    """Runs calls in processes, one for each slot at most."""
+
+    def __init__(
+        self,
+        slots: anyio.CapacityLimiter,
+        fleet: Fleet,
+        *,
+        ended: Callable[[], None],
+        queue: Queue,
+    ) -> None:
+        self._threads = ThreadWorker(slots, ended=ended, queue=queue)
+        self._fleet = fleet
+        self._queue = queue
+
+    @property
+    def capacity(self) -> int:
+        """See `Worker.capacity`."""
+        return self._threads.capacity
+
+    async def run(self, call: Call[T]) -> T:
+        """Run a call in a process; see `Worker.run`."""
+        threads, errand = self._threads, Errand(call, self._fleet)
+        await threads.take_slot(errand)
+        if not errand.begin_lightly():
+            return await threads.use_slot(errand)
+        try:
+            frame = await errand.answer()
+        except BaseException as exc:
+            if not threads.leave(errand, exc):
+                threads.hand_over(errand)
+            raise
+        if frame is None:
+            return await threads.use_slot(errand)
+        error = None
+        try:
+            return errand.finish(frame)
+        except BaseException as exc:
+            error = exc
+            raise
+        finally:
+            errand.end(error)
+            threads.leave(errand, error)
+            del error
+
+    async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
+        """Run items in a process; see `Worker.serve`."""
+        await self._threads.attend_loop(RemoteLoop(batch, self._queue, self._fleet), admitted)
+
+    async def aclose(self) -> None:
+        """End all processes; see `Worker.aclose`."""
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.to_thread.run_sync(
+                    self._fleet.close, abandon_on_cancel=True, limiter=NO_LIMIT
+                )
+            except RuntimeError:  # there is no thread to be had
+                self._fleet.close()

@@ -1,0 +1,181 @@
+"""Processes and process groups as the operating system has them.
+
+Rules of this room:
+
+- What differs between systems is here. Windows has neither process groups nor a way to tie the
+  life of one process to that of another: there a worker is terminated, what it has started is not,
+  and a worker whose parent is gone ends when it next lets go of the GIL. The latter is so on
+  macOS, too.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from multiprocessing import reduction, spawn
+from multiprocessing.context import set_spawning_popen
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+TERM_PATIENCE: Final = 0.1
+"""Seconds between SIGTERM and SIGKILL."""
+
+KILL_PATIENCE: Final = 1.0
+"""Seconds after SIGKILL until a process is given up, which the kernel does not let go."""
+
+
+class Inheritance:
+    """What a new process inherits: stands in for what `multiprocessing` calls a ``Popen``.
+
+    Attributes:
+        fds: The file descriptors that it inherits.
+    """
+
+    fds: list[int]
+
+    def __init__(self) -> None:
+        self.fds = []
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """Let the process inherit a file descriptor; called by what is pickled."""
+        self.fds.append(fd)
+        return fd
+
+    def pickle(self, value: object) -> bytes:
+        """Pickle something that may hold locks and queues of `multiprocessing`."""
+        stand_in: Any = self
+        set_spawning_popen(stand_in)
+        try:
+            return reduction.ForkingPickler.dumps(value).tobytes()
+        finally:
+            set_spawning_popen(None)
+
+
+def launch(
+    sockets: Sequence[socket.socket], boot: Callable[..., object], inheritance: Inheritance
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a Python in a process group of its own, with an empty standard input.
+
+    Args:
+        sockets: What it is to share with this process.
+        boot: Makes what it unpickles and starts, from what those are there, and from what it needs
+            to import the main module.
+        inheritance: What else it inherits.
+
+    Returns:
+        The process, and a file descriptor to keep open: when nobody holds it, all of the process's
+        group is killed.
+
+    Raises:
+        OSError: There is no such interpreter, no memory, or no process to be had.
+    """
+    preparation = spawn.get_preparation_data("asyncrun worker")
+    # Not with the rest: what it raises is to be caught.
+    main = {key: preparation.pop(key) for key in list(preparation) if "init_main" in key}
+    reader, lifeline = os.pipe()
+    try:
+        popen = _popen([reader, *(each.fileno() for each in sockets), *inheritance.fds])
+        handles = [_share(each, popen.pid) for each in sockets]
+        with suppress(BrokenPipeError):  # it has ended: that will be seen
+            _write(lifeline, inheritance.pickle(preparation))
+            _write(lifeline, pickle.dumps(boot(*handles, main)))
+        _tie(reader, popen.pid)
+    except BaseException:
+        os.close(lifeline)
+        raise
+    finally:
+        os.close(reader)
+    return popen, lifeline
+
+
+def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
+    options: dict[str, Any] = {}
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415 - there is none elsewhere
+
+        handle = msvcrt.get_osfhandle(fds[0])
+        command = spawn.get_command_line(parent_pid=os.getpid(), pipe_handle=handle)
+    else:
+        tracker = None
+        if "multiprocessing.resource_tracker" in sys.modules:  # it knows what this process shares
+            from multiprocessing import resource_tracker  # noqa: PLC0415 - it starts a process
+
+            tracker = resource_tracker.getfd()
+            fds = [*fds, *([] if tracker is None else [tracker])]
+        command = spawn.get_command_line(pipe_handle=fds[0], tracker_fd=tracker)
+        options["pass_fds"] = fds
+        options["process_group"] = 0  # so that Ctrl-C in a terminal does not reach it
+    popen: Any = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # noqa: S603
+    return cast("subprocess.Popen[bytes]", popen)
+
+
+def _share(end: socket.socket, pid: int) -> int | bytes:
+    if sys.platform == "win32":
+        return end.share(pid)
+    return end.fileno()
+
+
+def _write(fd: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(fd, content) :]
+
+
+def _tie(lifeline: int, pid: int) -> None:
+    """Let the kernel kill a process group when nobody holds the other end of its pipe any more.
+
+    It does so whatever the group's processes do, which a thread in one of them could not: another
+    one may hold the GIL. Nothing may be written to the pipe from now on.
+    """
+    if sys.platform == "linux":
+        import fcntl  # noqa: PLC0415 - Windows has none
+
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -pid)
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+
+def end_group(popen: subprocess.Popen[bytes]) -> None:
+    """End a process, and all of its group."""
+    _signal(popen, signal.SIGTERM)
+    if not wait_until(lambda: _is_gone(popen), TERM_PATIENCE):
+        _signal(popen, getattr(signal, "SIGKILL", signal.SIGTERM))
+        wait_until(lambda: popen.poll() is not None, KILL_PATIENCE)
+
+
+def _signal(popen: subprocess.Popen[bytes], signum: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS forbids it for what is dead
+        if sys.platform == "win32":
+            popen.terminate()
+        else:
+            os.killpg(popen.pid, signum)
+
+
+def _is_gone(popen: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a process has ended, and all of its group, which keeps others off its id."""
+    if popen.poll() is None:
+        return False
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(popen.pid, 0)
+            return False
+    return True
+
+
+def wait_until(is_so: Callable[[], bool], patience: float) -> bool:
+    """Wait until something is so, for at most so many seconds; tell whether it is."""
+    deadline, pause = time.monotonic() + patience, 0.0005
+    while not is_so():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(2 * pause, 0.01)
+    return True
