@@ -106,6 +106,8 @@ class Serving:
         token: The stop flag of the call that runs, or of the last one.
     """
 
+    token: StopToken
+
     def __init__(self, data: socket.socket, control: socket.socket, credit: socket.socket) -> None:
         self._data = data
         self._control = control
@@ -120,7 +122,7 @@ class Serving:
         self._stopped: dict[int, str | None] = {}
         self._id = 0
         self._running: tuple[int, StopToken] | None = None
-        self.token: StopToken = StopToken()
+        self.token = StopToken()
         by_thread[threading.get_ident()] = self
 
     #

@@ -11,9 +11,8 @@ from contextlib import nullcontext
 from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
-import anyio
-
 from ._child import Code
+from ._ears import ear_for
 from ._errors import Stopped, WorkerDied
 from ._parcels import pack, raise_error, unpack
 from ._process import GoneError
@@ -92,10 +91,9 @@ class Errand(Stay[T]):
             The answer; or None if it takes a thread to go on.
         """
         process = cast("Process", self._process)
-        while True:
-            await anyio.wait_readable(process.fileno())
-            if (frame := process.receive_now()) is not None or not process.look():
-                return frame
+        if process.ear is None:
+            process.ear = ear_for(process)
+        return await process.ear.answer()
 
     def run(self) -> T:
         """See `Stay.run`."""

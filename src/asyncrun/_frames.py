@@ -62,14 +62,14 @@ class Decoder:
     def room(self) -> memoryview:
         """Give the place for the bytes that come next; tell `received` how many came."""
         start, end = self._start, self._end
-        missing = self._size() - (end - start)
         if start == end:
             self._start = self._end = 0
             if len(self._buffer) > SIZE:
                 self._buffer = memoryview(bytearray(SIZE))
-        elif end + missing > len(self._buffer):
+            return self._buffer
+        if start + (size := self._size()) > len(self._buffer):
             # Into another buffer, for frames of this one may still be in use.
-            buffer = memoryview(bytearray(max(SIZE, end - start + missing)))
+            buffer = memoryview(bytearray(max(SIZE, size)))
             buffer[: end - start] = self._buffer[start:end]
             self._buffer, self._start, self._end = buffer, 0, end - start
         return self._buffer[self._end :]

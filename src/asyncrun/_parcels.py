@@ -38,6 +38,9 @@ def pack(value: object, what: str, dumps: Callable[[object], bytes] = _dumps) ->
         what: How an error names it.
         dumps: How.
 
+    Returns:
+        The bytes.
+
     Raises:
         NotSendableError: It cannot be pickled (a `TypeError`).
     """
@@ -48,7 +51,14 @@ def pack(value: object, what: str, dumps: Callable[[object], bytes] = _dumps) ->
 
 
 def unpack(content: memoryview | bytes, what: str) -> Any:
-    """Turn bytes into what they were; see `pack`.
+    """Turn bytes into what they were.
+
+    Args:
+        content: The bytes.
+        what: How an error names it.
+
+    Returns:
+        What `pack` was given.
 
     Raises:
         NotSendableError: It cannot be unpickled here (a `TypeError`).
@@ -65,6 +75,9 @@ def pack_error(error: BaseException, raiser: str) -> bytes:
     Args:
         error: The error; where it cannot be sent, one that says so takes its place.
         raiser: What raised it, for that one.
+
+    Returns:
+        The bytes, for `raise_error`.
     """
     text = _text(error)
     why = ""

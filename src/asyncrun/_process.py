@@ -21,7 +21,7 @@ import time
 import weakref
 from contextlib import suppress
 from multiprocessing import process as this_process
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from ._child import NO_LEAVE, Boot, Code
 from ._errors import NotStartedError, ending, first_of
@@ -57,6 +57,24 @@ class GoneError(Exception):
         self.returncode = returncode
 
 
+class Ear(Protocol):
+    """What hears, in an event loop, that a process has answered."""
+
+    async def answer(self) -> Frame | None:
+        """Wait for an answer.
+
+        On cancel: nothing is lost.
+
+        Returns:
+            The answer; None if the process has ended, or its call is asked to stop.
+        """
+        ...
+
+    def close(self) -> None:
+        """Hear no more; from any thread."""
+        ...
+
+
 @final
 class Process:
     """A worker process.
@@ -70,12 +88,21 @@ class Process:
         calls: How many calls were sent.
         function: The function, packed, that it knows already.
         has_ended: Whether it is known to have ended.
+        ear: What hears it in an event loop, if anything does.
+        startle: Wakes that one, from any thread and from a signal handler.
     """
 
+    pid: int
+    calls: int
+    function: bytes
+    has_ended: bool
+    ear: Ear | None
+    startle: Callable[[], None]
+
     def __init__(self, initializer: Initializer | None, grace: float) -> None:
-        self.pid: int = 0
-        self.calls: int = 0
-        self.function: bytes = b""
+        self.pid = 0
+        self.calls = 0
+        self.function = b""
         self._unbegun = 0
         self._initializer = initializer
         self._grace = grace
@@ -94,7 +121,10 @@ class Process:
         self._token = StopToken()
         self._asked = 0.0
         self._deadline: float | None = None
-        self.has_ended: bool = False
+        self.has_ended = False
+        self.ear = None
+        self.startle = _do_nothing
+        self._back: Frame | None = None
         _processes.add(self)
 
     #
@@ -199,6 +229,9 @@ class Process:
 
     def forget(self) -> None:
         """Close what leads to it."""
+        if self.ear is not None:
+            self.ear.close()
+            self.ear, self.startle = None, _do_nothing
         self._selector.close()
         for end in self._sockets:
             end.close()
@@ -260,6 +293,7 @@ class Process:
         """Look at the stop flag; from any thread and from a signal handler."""
         with suppress(OSError):  # there is something in it already, or it is closed
             self._wake.send(b"!")
+        self.startle()
 
     def receive_within(self, seconds: float | None) -> Frame | None:
         """Wait for an answer.
@@ -283,6 +317,9 @@ class Process:
 
     def receive_now(self) -> Frame | None:
         """Give the answer if it is there."""
+        if (back := self._back) is not None:
+            self._back = None
+            return back
         while (frame := self._answers.frame()) is None:
             try:
                 count = self._data.recv_into(self._answers.room())
@@ -295,6 +332,18 @@ class Process:
                 return None
             self._answers.received(count)
         return frame
+
+    def put_back(self, frame: Frame) -> None:
+        """Let the next one have the answer that has come."""
+        self._back = frame
+
+    def is_asked(self) -> bool:
+        """Tell whether the call is asked to stop."""
+        return self._token._set
+
+    def dup(self) -> socket.socket:
+        """Give another descriptor of what is readable when there is an answer."""
+        return self._data.dup()
 
     def look(self) -> bool:
         """Hear what else there is to hear; tell whether it is certain that an answer will come."""
@@ -310,10 +359,12 @@ class Process:
     def _push(self, contents: Sequence[memoryview | bytes]) -> bool:
         """Send bytes; tell whether all of them went off."""
         for content in contents:
-            rest = memoryview(content)
+            rest = content
             while rest:
                 try:
-                    rest = rest[self._data.send(rest) :]
+                    if (count := self._data.send(rest)) == len(rest):
+                        break
+                    rest = memoryview(rest)[count:]
                 except BlockingIOError:
                     self._selector.modify(self._data, selectors.EVENT_WRITE)
                     self._wait(None)
@@ -399,6 +450,10 @@ class _ImportingError(Exception):
             "this is a worker process, which imports the main module, and that starts the program"
             " once more; put what starts it below `if __name__ == '__main__':`"
         )
+
+
+def _do_nothing() -> None:
+    pass
 
 
 _processes: Final[weakref.WeakSet[Process]] = weakref.WeakSet()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from ._errand import Errand
@@ -53,6 +54,7 @@ class ProcessWorker(Worker):
     async def run(self, call: Call[T]) -> T:
         """Run a call in a process; see `Worker.run`."""
         threads, errand = self._threads, Errand(call, self._fleet)
+        await anyio.lowlevel.checkpoint_if_cancelled()
         await threads.take_slot(errand)
         if not errand.begin_lightly():
             return await threads.use_slot(errand)

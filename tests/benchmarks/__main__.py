@@ -15,6 +15,7 @@ from .executing import executing
 from .importing import importing
 from .interrupt import interrupt
 from .mapping import mapping
+from .processes import processes
 from .waking import waking
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ BENCHMARKS: Final[dict[str, Callable[..., list[Result]]]] = {
     "map": mapping,
     "interrupt": interrupt,
     "executor": executing,
+    "process": processes,
 }
 
 

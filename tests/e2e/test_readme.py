@@ -39,8 +39,12 @@ def test_the_first_program_ends_on_ctrl_c_as_it_says(
 
 
 @pytest.mark.parametrize("block", OTHERS)
-def test_the_other_programs_print_what_they_say(start: Callable[..., Child], block: str) -> None:
+def test_the_other_programs_print_what_they_say(
+    start: Callable[..., Child], tmp_path: Path, block: str
+) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(block)
     wanted = re.findall(r"# prints: (.*)", block)
-    status, output, errors = start(block, cwd=ROOT).finish()
+    status, output, errors = start(path, cwd=ROOT).finish()
     assert (status, errors) == (0, "")
     assert output.splitlines() == wanted

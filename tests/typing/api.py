@@ -19,6 +19,7 @@ from asyncrun import (
     Stopped,
     StopSource,
     StopToken,
+    WorkerDied,
     run,
     run_sync,
     safe_point,
@@ -76,6 +77,7 @@ async def check_runner() -> None:
 
         assert_type(await runner.run_sync(half, 1), float)
         assert_type(await runner.run_sync(half, 1, worker="thread"), float)
+        assert_type(await runner.run_sync(half, 1, worker="process"), float)
         await runner.run_sync(half, "1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         await runner.run_sync(half, 1, worker="green")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
@@ -155,6 +157,23 @@ def check_is_like_an_event(token: StopToken, event: threading.Event) -> None:
     for each in (token, event):
         assert_type(each.is_set(), bool)
         assert_type(each.wait(1.0), bool)
+
+
+# Worker processes
+
+Runner(max_processes=2, initializer=half, initargs=(1, "rest"), max_calls_per_worker=100)
+Runner(initializer=print)
+Runner(initializer=half, initargs=("1",))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def check_worker_died(died: WorkerDied, info: CallInfo) -> None:
+    assert_type(died.name, str)
+    assert_type(died.pid, int)
+    assert_type(died.status, int | None)
+    assert_type(died.signum, int | None)
+    assert_type(info.pid, int | None)
+    as_error: RuntimeError = died
+    print(as_error)
 
 
 # The errors

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncrun import Interrupted, Stopped, StopSource, _errors
+from asyncrun import Interrupted, Stopped, StopSource, WorkerDied, _errors
 from asyncrun._errors import (
     NoSuchWorkerError,
     NotIterableError,
+    NotSendableError,
+    NotStartedError,
     OutOfRangeError,
+    RemoteTraceback,
     ShutDownError,
     TimedOutError,
     WrongFunctionError,
     WrongStateError,
+    _Picklable,
 )
 
 if TYPE_CHECKING:
@@ -63,12 +67,6 @@ if TYPE_CHECKING:
             {"worker": "green", "known": ("thread", "process")},
         ),
         (
-            NoSuchWorkerError("process", ("thread",)),
-            ValueError,
-            "worker must be 'thread', was 'process': worker processes are not built yet",
-            {"worker": "process", "known": ("thread",)},
-        ),
-        (
             NotIterableError("Runner.map()", 5),
             TypeError,
             "Runner.map() wants an iterable or an async iterable of items, got 5",
@@ -92,13 +90,58 @@ if TYPE_CHECKING:
             "the runner was left; make a new one",
             {"what": "the runner", "state": "was left", "cure": "make a new one"},
         ),
+        (
+            WorkerDied("crunch", 12, 3),
+            RuntimeError,
+            "the worker process of crunch (process 12) ended with status 3",
+            {"name": "crunch", "pid": 12, "status": 3, "signum": None},
+        ),
+        (
+            WorkerDied("crunch", 12, -11),
+            RuntimeError,
+            "the worker process of crunch (process 12) was killed by SIGSEGV",
+            {"name": "crunch", "pid": 12, "status": None, "signum": 11},
+        ),
+        (
+            WorkerDied("c", 12, -9),
+            RuntimeError,
+            "the worker process of c (process 12) was killed by SIGKILL; is there memory enough?",
+            {"name": "c", "pid": 12, "status": None, "signum": 9},
+        ),
+        (
+            WorkerDied("crunch", 12, -40),
+            RuntimeError,
+            "the worker process of crunch (process 12) was killed by signal 40",
+            {"name": "crunch", "pid": 12, "status": None, "signum": 40},
+        ),
+        (
+            NotStartedError("crunch", "there is no Python"),
+            RuntimeError,
+            "no worker process could be started for crunch: there is no Python",
+            {"name": "crunch", "why": "there is no Python"},
+        ),
+        (
+            NotSendableError("the result of crunch()", "pickled", "TypeError: a lock"),
+            TypeError,
+            (
+                "the result of crunch() cannot be pickled: TypeError: a lock; "
+                "worker processes take and give what pickle can, and functions of a module"
+            ),
+            {"what": "the result of crunch()", "done": "pickled", "why": "TypeError: a lock"},
+        ),
+        (
+            RemoteTraceback("Traceback: ...\n"),
+            Exception,
+            '\n"""\nTraceback: ...\n"""',
+            {"text": "Traceback: ...\n"},
+        ),
     ],
     ids=str,
 )
 def test_an_error_says_what_is_wrong_and_keeps_its_data(
     error: BaseException, base: type[BaseException], message: str, data: dict[str, object]
 ) -> None:
-    assert type(error).__bases__ == (base,)
+    assert [each for each in type(error).__bases__ if each is not _Picklable] == [base]
     assert str(error) == message
     assert vars(error) == data
 
@@ -108,15 +151,19 @@ def test_every_error_is_tested_here() -> None:
         Interrupted,
         NoSuchWorkerError,
         NotIterableError,
+        NotSendableError,
+        NotStartedError,
         OutOfRangeError,
+        RemoteTraceback,
         ShutDownError,
         Stopped,
         TimedOutError,
+        WorkerDied,
         WrongFunctionError,
         WrongStateError,
     }
     classes = {each for each in vars(_errors).values() if isinstance(each, type)}
-    assert {each for each in classes if issubclass(each, BaseException)} == tested
+    assert {each for each in classes if issubclass(each, BaseException)} - {_Picklable} == tested
 
 
 def test_stopped_passes_through_a_retry_loop_that_catches_exceptions() -> None:  # rule 2
@@ -139,7 +186,25 @@ def _pickled(error: BaseException) -> BaseException:
 
 @pytest.mark.parametrize("again", [copy.copy, _pickled])
 @pytest.mark.parametrize(
-    "error", [Stopped(), Stopped("late"), Stopped(""), Interrupted(15)], ids=str
+    "error",
+    [
+        Stopped(),
+        Stopped("late"),
+        Stopped(""),
+        Interrupted(15),
+        WorkerDied("crunch", 12, -9),
+        OutOfRangeError("grace", ">= 0 seconds", -1.0),
+        WrongFunctionError("run()", "a function", "x", "call it"),
+        NotIterableError("Runner.map()", 5),
+        TimedOutError("fetch", 0.5, "a"),
+        NoSuchWorkerError("green", ("thread", "process")),
+        WrongStateError("the runner", "was left", "make a new one"),
+        ShutDownError("the pool", "was stopped: enough"),
+        NotStartedError("crunch", "there is no Python"),
+        NotSendableError("the result of crunch()", "pickled", "TypeError: a lock"),
+        RemoteTraceback("Traceback: ..."),
+    ],
+    ids=str,
 )
 def test_what_travels_between_processes_can_be_pickled(
     again: Callable[[BaseException], BaseException], error: BaseException
