@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 
 import anyio
 
-from ._calls import function_name, log_late, register
+from ._calls import function_name, log_late, register, short
 from ._work import Stay
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ WAITS: Final = 0
 SUCCEEDED: Final = 1
 FAILED: Final = 2
 DROPPED: Final = 3
-
-WIDTH: Final = 100
-"""Characters that an item may take in a note."""
 
 
 @final
@@ -97,23 +94,8 @@ class Item(Generic[T]):
         error: BaseException = self.outcome
         self.outcome = None  # its traceback may hold the item
         with suppress(Exception):  # an error may refuse to take it
-            error.add_note(f"item {self.index} of the map: {_short(self.arg)}")
+            error.add_note(f"item {self.index} of the map: {short(self.arg)}")
         return error
-
-
-def _short(arg: object) -> str:
-    from reprlib import Repr  # noqa: PLC0415 - rarely needed
-
-    short = Repr()
-    short.maxlevel = 3
-    short.maxstring = short.maxother = WIDTH
-    if isinstance(arg, bytes | bytearray):
-        arg = arg[:WIDTH]  # as `reprlib` does with strings
-    try:
-        text = short.repr(arg)
-    except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
-        text = object.__repr__(arg)
-    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
 
 
 class Server(Stay[None]):

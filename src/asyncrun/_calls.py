@@ -45,7 +45,8 @@ class CallInfo:
         where: The file and line that it is at, as ``file:line``: of the innermost frame that is
             not in the standard library. None if that cannot be known, as in a worker process.
         stopping: Whether it was asked to stop.
-        pid: The worker process that it runs in; None for a call in a thread.
+        pid: The worker process that it runs in, 0 while that is being started; None for a call
+            in a thread.
     """
 
     name: str
@@ -57,7 +58,9 @@ class CallInfo:
 
     def __str__(self) -> str:
         title = self.name if self.name == self.function else f"{self.name} ({self.function})"
-        where = f"at {self.where or NO_LINE}" if self.pid is None else f"in process {self.pid}"
+        where = f"at {self.where or NO_LINE}"
+        if self.pid is not None:
+            where = f"in process {self.pid}" if self.pid else "in a process that is being started"
         return f"{title}, {self.age:.1f} s, {where}"
 
 
@@ -174,15 +177,21 @@ def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]
     now = time.monotonic()
     still = set(all_running())  # and not ended since
     return [
-        (call, now - call.started, None if pid_of(call) else _where(frames.get(call.thread)))
+        (call, now - call.started, None if in_process(call) else _where(frames.get(call.thread)))
         for call in sorted(calls, key=lambda call: call.started)
         if call in still
     ]
 
 
 def pid_of(call: Running) -> int | None:
-    """Tell in which worker process a call runs, if it does so in one that has started."""
-    return getattr(call, "pid", 0) or None  # most calls need not know that there is such a thing
+    """Tell in which worker process a call runs; see `CallInfo.pid`."""
+    pid: int | None = getattr(call, "pid", None)  # most calls need not know that there is one
+    return pid
+
+
+def in_process(call: Running) -> bool:
+    """Tell whether it is for a worker process."""
+    return pid_of(call) is not None
 
 
 _listing: Final = threading.RLock()  # a signal handler may come in between
@@ -294,3 +303,23 @@ def function_name(func: Any, *args: Any) -> str:
             func, args = args[0], args[1:]
         else:
             return getattr(func, "__qualname__", None) or type(func).__qualname__
+
+
+WIDTH: Final = 100
+"""Characters that an item may take in a note."""
+
+
+def short(arg: object) -> str:
+    """Show something in a few characters."""
+    from reprlib import Repr  # noqa: PLC0415 - rarely needed
+
+    brief = Repr()
+    brief.maxlevel = 3
+    brief.maxstring = brief.maxother = WIDTH
+    if isinstance(arg, bytes | bytearray):
+        arg = arg[:WIDTH]  # as `reprlib` does with strings
+    try:
+        text = brief.repr(arg)
+    except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
+        text = object.__repr__(arg)
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."

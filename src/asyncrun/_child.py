@@ -248,7 +248,7 @@ class Serving:
         os._exit(1)
 
     def _stop(self, frame: Frame) -> None:
-        reason = str(frame.first, "utf-8") if frame.code else None
+        reason = str(frame.first, "utf-8", "replace") if frame.code else None
         if frame.id > self._id:
             self._stopped[frame.id] = reason
         running = self._running

@@ -46,8 +46,8 @@ class _AnyEar(Ear):
     async def answer(self) -> Frame | None:
         process = self._process
         while True:
-            await anyio.wait_readable(process.fileno())
-            if (frame := process.receive_now()) is not None or not process.look():
+            await anyio.wait_readable(process.wire.fileno())
+            if (frame := process.wire.answer()) is not None or not process.look():
                 return frame
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class _LoopEar(Ear):
     def __init__(self, process: Process, loop: asyncio.AbstractEventLoop) -> None:
         self._process = process
         self._loop = loop
-        self._socket = process.dup()
+        self._socket = process.wire.dup()
         self._is_told = False
         self._future: asyncio.Future[Frame | None] | None = None
         self._post = loop_poster()
@@ -78,18 +78,18 @@ class _LoopEar(Ear):
             await future
         except BaseException:
             if future.done() and not future.cancelled() and (late := future.result()) is not None:
-                self._process.put_back(late)  # it came as this was cancelled
+                self._process.wire.put_back(late)  # it came as this was cancelled
             raise
         finally:
             self._future = None
         return future.result()
 
     def _hear(self) -> None:
-        future, process = self._future, self._process
+        future, wire = self._future, self._process.wire
         if future is None or future.done():  # it is for a thread, or the end of an idle process
             self._loop.remove_reader(self._socket.fileno())
             self._is_told = False
-        elif (frame := process.receive_now()) is not None or process.has_ended:
+        elif (frame := wire.answer()) is not None or wire.has_ended:
             future.set_result(frame)
 
     def _startle(self) -> None:

@@ -50,6 +50,7 @@ class Errand(Stay[T]):
 
     def __init__(self, call: Call[T], fleet: Fleet) -> None:
         self._call = call
+        call.pid = 0
         self._fleet = fleet
         self._packed: tuple[bytes, bytes] | None = None
         self._process: Process | None = None

@@ -113,7 +113,7 @@ class Fleet:
             process = self._idle.pop()
         except IndexError:
             return None
-        if self.left(process) <= 1 or process.fileno() == -1:
+        if self.left(process) <= 1 or process.wire.fileno() == -1:
             self._idle.append(process)
             return None
         self._lent[process] = None
@@ -128,7 +128,7 @@ class Fleet:
     def give(self, process: Process) -> None:
         """Give it back."""
         try:
-            if process.has_ended or not process.pid:
+            if not process.is_usable():
                 process.end()
             elif not self.left(process):
                 process.retire()

@@ -120,7 +120,7 @@ class Call(Stay[T]):
             follow._link(self.token)
         self.started: float = 0.0
         self.thread: int = 0
-        self.pid: int = 0
+        self.pid: int | None = None
         self.error: BaseException | None = None
         super().__init__()
 

@@ -1,0 +1,197 @@
+"""The sockets between this process and a worker process, from this end.
+
+Rules of this room:
+
+- Nothing here waits but `Wire.select`, and nothing here knows what is said.
+- Four pairs: calls and answers; what is to be heard while a call runs, and the replies; the leaves
+  to begin, of which both ends are here; and one that wakes who waits here.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from contextlib import suppress
+from enum import Flag, auto
+from typing import TYPE_CHECKING, final
+
+from ._frames import Decoder, Frame, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+class Heard(Flag):
+    """What there is to hear, or that there is room to send."""
+
+    NOTHING = 0
+    ANSWER = auto()
+    REPLY = auto()
+    WAKE = auto()
+
+
+@final
+class Wire:
+    """The sockets of one worker process.
+
+    Attributes:
+        theirs: What the process gets: for calls, for what is asked meanwhile, for leaves.
+        has_ended: Whether there is nothing more to come.
+    """
+
+    theirs: tuple[socket.socket, socket.socket, socket.socket]
+    has_ended: bool
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        self._ends: list[socket.socket] = []
+        self._selector = selectors.DefaultSelector()
+        self._fileno: int = getattr(self._selector, "fileno", lambda: -1)()
+        try:
+            self._wake, self._woken = self._pair()
+            self._data, data = self._pair()
+            self._control, control = self._pair()
+            self._credit, self._leaves = self._pair()
+        except OSError:
+            self.close()
+            raise
+        self.theirs = data, control, self._leaves
+        for each, heard in (
+            (self._data, Heard.ANSWER),
+            (self._control, Heard.REPLY),
+            (self._woken, Heard.WAKE),
+        ):
+            self._selector.register(each, selectors.EVENT_READ, heard)
+        self._answers = Decoder()
+        self._replies = Decoder()
+        self._back: Frame | None = None
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        ends = socket.socketpair()
+        self._ends += ends
+        ends[0].settimeout(0)
+        return ends
+
+    def connect(self) -> None:
+        """Close here what the process has got."""
+        self.theirs[0].close()
+        self.theirs[1].close()
+        self._woken.settimeout(0)
+        self._leaves.settimeout(0)
+
+    def close(self) -> None:
+        """Close everything."""
+        self._selector.close()
+        for end in self._ends:
+            end.close()
+
+    def shut_down(self) -> None:
+        """Let the process see that no more calls will come."""
+        with suppress(OSError):
+            self._data.shutdown(socket.SHUT_WR)
+
+    #
+    # To wait
+    #
+
+    def select(self, seconds: float, *, to_send: bool = False) -> Heard:
+        """Wait until there is something to hear.
+
+        Args:
+            seconds: For so long at most; at least 0.
+            to_send: Whether it is for room to send what was refused, and not for an answer.
+
+        Returns:
+            What there is.
+        """
+        if to_send:
+            self._selector.modify(self._data, selectors.EVENT_WRITE, Heard.ANSWER)
+        heard = Heard.NOTHING
+        for key, _ in self._selector.select(seconds):
+            heard |= key.data
+        if to_send:
+            self._selector.modify(self._data, selectors.EVENT_READ, Heard.ANSWER)
+        if Heard.WAKE in heard:
+            with suppress(BlockingIOError):
+                self._woken.recv(4096)
+        return heard
+
+    def fileno(self) -> int:
+        """Give what is readable when there is something to hear; -1 where there is none."""
+        return self._fileno
+
+    def dup(self) -> socket.socket:
+        """Give another descriptor of what is readable when there is an answer."""
+        return self._data.dup()
+
+    def wake(self) -> None:
+        """Wake who waits, from any thread and from a signal handler."""
+        with suppress(OSError):  # there is something in it already, or it is closed
+            self._wake.send(b"!")
+
+    #
+    # To talk
+    #
+
+    def send(self, content: memoryview | bytes) -> int:
+        """Send bytes, and tell how many went off.
+
+        Raises:
+            BlockingIOError: There is no room.
+            OSError: There is nobody.
+        """
+        return self._data.send(content)
+
+    def answer(self) -> Frame | None:
+        """Give an answer if it is there."""
+        if (back := self._back) is not None:
+            self._back = None
+            return back
+        while (frame := self._answers.frame()) is None:
+            try:
+                count = self._data.recv_into(self._answers.room())
+            except BlockingIOError:
+                return None
+            except OSError:
+                count = 0
+            if not count:
+                self.has_ended = True
+                return None
+            self._answers.received(count)
+        return frame
+
+    def put_back(self, frame: Frame) -> None:
+        """Let the next one have the answer that has come."""
+        self._back = frame
+
+    def ask(self, frame: Frame) -> bool:
+        """Say something that is to be heard while a call runs; tell whether it went off."""
+        try:
+            for content in encode(frame):
+                self._control.send(content)
+        except OSError:
+            return False
+        return True
+
+    def replies(self) -> Generator[Frame]:
+        """Give what was replied to that."""
+        try:
+            count = self._control.recv_into(self._replies.room())
+        except OSError:
+            count = 0
+        if not count:  # it will be readable for ever
+            self._selector.unregister(self._control)
+        self._replies.received(count)
+        while (frame := self._replies.frame()) is not None:
+            yield frame
+
+    def give_leaves(self, generation: int, count: int) -> None:
+        """Let so many calls of a generation begin."""
+        self._credit.send(bytes((generation,)) * count)
+
+    def take_leaves(self) -> int:
+        """Take back what leaves there are; tell how many."""
+        try:
+            return len(self._leaves.recv(4096))
+        except BlockingIOError:
+            return 0
