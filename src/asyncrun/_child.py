@@ -215,16 +215,15 @@ class Serving:
     @border
     def _call(self, frame: Frame) -> object:
         if self._why is not None:
-            raise self._why
+            raise self._why.with_traceback(None)
         assert self._func is not None  # noqa: S101 - the first frame brings it
-        args = unpack(frame.second, f"an argument of {self._name}()")
         self.token = token = StopToken()
         current.set(token)
         self._running = (frame.id, token)
         self._id = frame.id
         if frame.id in self._stopped:
-            raise Stopped(self._stopped.pop(frame.id))
-        return self._func(*args)
+            raise Stopped(self._stopped[frame.id])
+        return self._func(*unpack(frame.second, f"an argument of {self._name}()"))
 
     def _answer(self, frame: Frame) -> None:
         for content in encode(frame):
@@ -243,12 +242,15 @@ class Serving:
                 while (frame := asked.frame()) is not None:
                     with suppress(BaseException):  # what a callback raises must not end this
                         self._stop(frame)
-        if hasattr(os, "killpg"):
+        if getattr(os, "getpgrp", dict)() == self._pid:  # it may have joined another one
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     def _stop(self, frame: Frame) -> None:
         reason = str(frame.first, "utf-8", "replace") if frame.code else None
+        for key in list(self._stopped):
+            if key < self._id:
+                del self._stopped[key]
         if frame.id > self._id:
             self._stopped[frame.id] = reason
         running = self._running

@@ -47,7 +47,7 @@ class _AnyEar(Ear):
         process = self._process
         while True:
             await anyio.wait_readable(process.wire.fileno())
-            if (frame := process.wire.answer()) is not None or not process.look():
+            if (frame := process.answer()) is not None or not process.look():
                 return frame
 
     def close(self) -> None:
@@ -60,6 +60,8 @@ class _LoopEar(Ear):
         self._process = process
         self._loop = loop
         self._socket = process.wire.dup()
+        self._pidfd = os.dup(process.wire.pidfd)
+        loop.add_reader(self._pidfd, self._end)
         self._is_told = False
         self._future: asyncio.Future[Frame | None] | None = None
         self._post = loop_poster()
@@ -77,20 +79,32 @@ class _LoopEar(Ear):
         try:
             await future
         except BaseException:
-            if future.done() and not future.cancelled() and (late := future.result()) is not None:
-                self._process.wire.put_back(late)  # it came as this was cancelled
+            if future.done() and not future.cancelled() and future.exception() is None:
+                late = future.result()
+                if late is not None:
+                    self._process.put_back(late)  # it came as this was cancelled
             raise
         finally:
             self._future = None
         return future.result()
 
     def _hear(self) -> None:
-        future, wire = self._future, self._process.wire
+        future, process = self._future, self._process
         if future is None or future.done():  # it is for a thread, or the end of an idle process
             self._loop.remove_reader(self._socket.fileno())
             self._is_told = False
-        elif (frame := wire.answer()) is not None or wire.has_ended:
-            future.set_result(frame)
+            return
+        try:
+            if (frame := process.answer()) is not None or process.wire.has_ended:
+                future.set_result(frame)
+        except MemoryError as exc:  # it is a large one
+            future.set_exception(exc)
+
+    def _end(self) -> None:
+        """Hear that the process has ended, which its socket need not tell."""
+        self._loop.remove_reader(self._pidfd)
+        self._process.wire.has_ended = True
+        self._startle()
 
     def _startle(self) -> None:
         if self._future is not None and not self._future.done():
@@ -99,10 +113,13 @@ class _LoopEar(Ear):
     def close(self) -> None:
         if self._loop.is_closed() or os.getpid() != self._pid:  # or this is a forked child
             self._socket.close()
+            os.close(self._pidfd)
         else:
             self._post(self._close)
 
     def _close(self) -> None:
         if self._is_told:
             self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_reader(self._pidfd)
         self._socket.close()
+        os.close(self._pidfd)

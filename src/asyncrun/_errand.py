@@ -7,13 +7,15 @@ ladder, is the business of a thread.
 
 from __future__ import annotations
 
+import threading
 from contextlib import nullcontext
 from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 from ._child import Code
 from ._ears import ear_for
-from ._errors import Stopped, WorkerDied
+from ._errors import NotSendableError, Stopped, WorkerDied
+from ._frames import SIZE
 from ._parcels import pack, raise_error, unpack
 from ._process import GoneError
 from ._stop import Hook
@@ -46,19 +48,22 @@ class Errand(Stay[T]):
         fleet: Where to take a process.
     """
 
-    __slots__ = ("_call", "_fleet", "_hook", "_packed", "_process")
+    __slots__ = ("_call", "_claimed", "_fleet", "_hook", "_packed", "_process")
 
     def __init__(self, call: Call[T], fleet: Fleet) -> None:
         self._call = call
         call.pid = 0
         self._fleet = fleet
+        self._claimed = threading.Lock()
         self._packed: tuple[bytes, bytes] | None = None
         self._process: Process | None = None
         self._hook: AbstractContextManager[None] = nullcontext()
 
     def begin(self) -> bool:
-        """See `Stay.begin`."""
-        return self._process is not None or self._call.begin()
+        """See `Stay.begin`; of the threads that may go on with a call one does."""
+        if self._process is not None:
+            return self._claimed.acquire(blocking=False)
+        return self._call.begin()
 
     def end(
         self,
@@ -76,12 +81,23 @@ class Errand(Stay[T]):
     def begin_lightly(self) -> bool:
         """Begin in this thread, if that is sure to take no time; tell whether it has begun."""
         call = self._call
-        if not is_light(call.func, call.args) or (process := self._fleet.take_warm()) is None:
+        if not is_light(call.func, call.args):
             return False
-        call.begin()
+        try:
+            packed = self._pack()
+        except NotSendableError:  # the thread will find out
+            return False
+        if sum(map(len, packed)) > SIZE or (process := self._fleet.take_warm()) is None:
+            return False
         self._lend(process)
+        call.begin()
         self._send(process)
         return True
+
+    def give_up(self, error: BaseException) -> None:
+        """End what could not even begin."""
+        self._let_go()
+        self.end(error)
 
     async def answer(self) -> Frame | None:
         """Wait for the answer to a call that has begun lightly.
@@ -94,7 +110,11 @@ class Errand(Stay[T]):
         process = cast("Process", self._process)
         if process.ear is None:
             process.ear = ear_for(process)
-        return await process.ear.answer()
+        frame = await process.ear.answer()
+        if frame is not None and len(frame.first) > SIZE:
+            process.put_back(frame)
+            return None
+        return frame
 
     def run(self) -> T:
         """See `Stay.run`."""
@@ -143,7 +163,6 @@ class Errand(Stay[T]):
         process, self._process = self._process, None
         if process is not None:
             self._hook.__exit__(None, None, None)
-            process.collect()
             self._fleet.give(process)
 
     def _pack(self) -> tuple[bytes, bytes]:

@@ -10,7 +10,6 @@ import math
 import os
 import threading
 import time
-from collections import deque
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Final, final
@@ -76,7 +75,8 @@ class Fleet:
         self._initializer = initializer
         self._max_calls = math.inf if max_calls is None else max_calls
         self._grace = grace
-        self._idle: deque[Process] = deque()
+        self._lock = threading.Lock()
+        self._idle: list[Process] = []
         self._lent: dict[Process, None] = {}
         self._returned = threading.Event()
         self._last: tuple[object, bytes] = None, b""
@@ -94,30 +94,31 @@ class Fleet:
         Raises:
             NotStartedError: It cannot be made (a `RuntimeError`).
         """
-        process = None
-        while process is None:
-            try:
-                process = self._idle.pop()
-            except IndexError:
-                process = self._make(name)
-                break
-            if not process.is_alive():
-                process.end()
-                process = None
-        self._lent[process] = None
+        while (process := self._take_idle()) is not None:
+            if process.is_alive():
+                return process
+            self.give(process)
+        process = self._make(name)
+        with self._lock:
+            self._lent[process] = None
         return process
 
     def take_warm(self) -> Process | None:
         """Take a process that can take more than one call, if there is one, without waiting."""
-        try:
-            process = self._idle.pop()
-        except IndexError:
-            return None
-        if self.left(process) <= 1 or process.wire.fileno() == -1:
-            self._idle.append(process)
-            return None
-        self._lent[process] = None
-        return process
+        with self._lock:
+            if self._idle:
+                process = self._idle[-1]
+                if self.left(process) > 1 and process.wire.fileno() != -1:
+                    self._lent[process] = None
+                    return self._idle.pop()
+        return None
+
+    def _take_idle(self) -> Process | None:
+        with self._lock:
+            if not self._idle:
+                return None
+            self._lent[self._idle[-1]] = None
+            return self._idle.pop()
 
     def _make(self, name: str) -> Process:
         try:
@@ -130,16 +131,17 @@ class Fleet:
         try:
             if not process.is_usable():
                 process.end()
-            elif not self.left(process):
+            elif self._is_closed or not self.left(process):
                 process.retire()
                 process.end(EXIT_PATIENCE)
-            else:
-                self._idle.append(process)
-                if self._is_closed:
-                    self._end_idle()
         finally:
-            del self._lent[process]
+            with self._lock:
+                del self._lent[process]
+                if process.is_usable():
+                    self._idle.append(process)
             self._returned.set()
+            if self._is_closed:
+                self._end_idle()
 
     def pack(self, func: Callable[..., object], name: str) -> bytes:
         """Turn a function into bytes; into the same object as the last time, if that will do."""
@@ -165,12 +167,8 @@ class Fleet:
                 self._returned.wait(min(patience, threading.TIMEOUT_MAX))
 
     def _end_idle(self) -> None:
-        idle: list[Process] = []
-        while self._idle:
-            try:
-                idle.append(self._idle.pop())
-            except IndexError:  # another thread was faster
-                break
+        with self._lock:
+            idle, self._idle = self._idle, []
         for process in idle:
             process.retire()
         limit = time.monotonic() + EXIT_PATIENCE

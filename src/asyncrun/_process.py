@@ -113,6 +113,8 @@ class Process:
         self._popen: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
         self._generation = 0
+        self._owed = 0
+        self._back: Frame | None = None
         self.watch(0, StopToken())
         _processes.add(self)
 
@@ -146,7 +148,10 @@ class Process:
                 raise_error(frame.first, what)
             except BaseException as exc:  # noqa: ASYNC103 - it came in a message
                 self.end()
-                why = f"there {what} raised {first_of(exc)!r}"
+                error = first_of(exc)
+                why = f"there {what} raised {type(error).__name__}: {error}"
+                if isinstance(error, NotStartedError):
+                    why = error.why
                 raise NotStartedError(name, why) from exc  # noqa: ASYNC104
 
     def _launch(self, name: str) -> bytes:
@@ -161,7 +166,8 @@ class Process:
         except OSError as exc:
             raise NotStartedError(name, str(exc)) from exc
         self.pid = self._popen.pid
-        self.wire.connect()
+        self.wire.connect(self.pid)
+        self._owed = 1
         return initializer
 
     def is_alive(self) -> bool:
@@ -170,7 +176,7 @@ class Process:
 
     def is_usable(self) -> bool:
         """Tell whether it may take another call, as far as is known."""
-        return self.pid != 0 and not self.wire.has_ended
+        return self.pid != 0 and not self.wire.has_ended and not self._owed
 
     def retire(self) -> None:
         """Let it exit by itself; then `end` it."""
@@ -218,6 +224,7 @@ class Process:
             arguments: Its arguments, packed.
         """
         self.calls += 1
+        self._owed += 1
         first, self.function = b"" if function is self.function else function, function
         if not self._push(encode(Frame(self.calls, NO_LEAVE, first, arguments))):
             self._unbegun += 1
@@ -229,6 +236,7 @@ class Process:
             calls: For each its arguments, packed; all together no more than a socket holds.
         """
         self.wire.give_leaves(self._generation, len(calls))
+        self._owed += len(calls)
         key, self.calls = self.calls + 1, self.calls + len(calls)
         frames = [Frame(key + i, self._generation, b"", each) for i, each in enumerate(calls)]
         self._push([b"".join(piece for frame in frames for piece in encode(frame))])
@@ -237,6 +245,7 @@ class Process:
         """Take back those calls, the last ones, that have not begun, for `collect`."""
         if count := self.wire.take_leaves():
             self._unbegun += count
+            self._owed -= count
             self._generation = (self._generation + 1) % NO_LEAVE
 
     def collect(self) -> int:
@@ -267,9 +276,23 @@ class Process:
 
     def look(self) -> bool:
         """Tell, when there is something to hear, whether an answer is still sure to come."""
-        if Heard.REPLY in self.wire.select(0):
+        heard = self.wire.select(0)
+        if Heard.REPLY in heard:
             self._hear()
+        if Heard.END in heard and Heard.ANSWER not in heard:
+            self.wire.has_ended = True
         return not self.wire.has_ended and not self._token._set
+
+    def answer(self) -> Frame | None:
+        """Give an answer if it is there."""
+        frame, self._back = self._back or self.wire.answer(), None
+        self._owed -= frame is not None
+        return frame
+
+    def put_back(self, frame: Frame) -> None:
+        """Let the next one have the answer that has come."""
+        self._back = frame
+        self._owed += 1
 
     def receive_within(self, seconds: float | None) -> Frame | None:
         """Wait for an answer.
@@ -284,7 +307,7 @@ class Process:
             GoneError: The process has ended, or was ended, as the call was asked to stop.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        while (frame := self.wire.answer()) is None:
+        while (frame := self.answer()) is None:
             if self.wire.has_ended:
                 raise GoneError(self._bury())
             if not self._wait(until):
@@ -322,11 +345,12 @@ class Process:
                 self._hear()
             now = time.monotonic()
             if self._deadline is not None and now >= self._deadline:
+                self.recall()
                 self.end()
                 raise GoneError(None)
             if until is not None and now >= until:
                 return False
-            if not heard and not self.is_alive():
+            if Heard.END in heard or (not heard and not self.is_alive()):
                 raise GoneError(self._bury())
 
     def _bury(self) -> int:
@@ -345,7 +369,7 @@ class Process:
             return
         self.recall()  # first, so that none of them is in its place when it ends
         reason = self._token.reason
-        text = b"" if reason is None else reason.encode("utf-8", "replace")[:SHORT]
+        text = b"" if reason is None else str(reason).encode("utf-8", "replace")[:SHORT]
         if self.wire.ask(Frame(self._id, reason is not None, text)):
             self._deadline += ANSWER_PATIENCE
 
@@ -357,8 +381,8 @@ class Process:
 
 
 IMPORTING: Final = (
-    "this is a worker process, which imports the main module, and that starts the program"
-    " once more; put what starts it below `if __name__ == '__main__':`"
+    "it imports the main module, which starts the program once more; "
+    "put what starts it below `if __name__ == '__main__':`"
 )
 
 SHORT: Final = 4096

@@ -56,7 +56,13 @@ class ProcessWorker(Worker):
         threads, errand = self._threads, Errand(call, self._fleet)
         await anyio.lowlevel.checkpoint_if_cancelled()
         await threads.take_slot(errand)
-        if not errand.begin_lightly():
+        try:
+            is_light = errand.begin_lightly()
+        except BaseException as exc:
+            errand.give_up(exc)
+            threads.leave(errand, exc)
+            raise
+        if not is_light:
             return await threads.use_slot(errand)
         try:
             frame = await errand.answer()
@@ -65,7 +71,11 @@ class ProcessWorker(Worker):
                 threads.hand_over(errand)
             raise
         if frame is None:
-            return await threads.use_slot(errand)
+            try:
+                return await threads.use_slot(errand)
+            except BaseException:
+                threads.hand_over(errand)  # it may have been left before a thread went on with it
+                raise
         error = None
         try:
             return errand.finish(frame)

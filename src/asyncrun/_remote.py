@@ -132,6 +132,10 @@ class RemoteLoop(Loop):
         except (NotStartedError, NotSendableError):
             self._retract()
             raise
+        except BaseException:  # of what pickles an item, say; the process still owes an answer
+            self._take_back(len(self._sent) - 1)
+            self.finish(self._pop(), FAILED, Stopped())
+            raise
         finally:
             self._fleet.give(process)
 
@@ -146,6 +150,8 @@ class RemoteLoop(Loop):
         while sent:
             self._send_ahead()
             frame = process.receive_within(SLOW if len(sent) > 1 else None)
+            if frame is None:
+                self._pace = SLOW  # nothing more is sent ahead of it
             if frame is None or self.batch.closed:
                 process.recall()
             self._take_back(process.collect())

@@ -83,11 +83,15 @@ def launch(
     reader, lifeline = os.pipe()
     try:
         popen = _popen([reader, *(each.fileno() for each in sockets), *inheritance.fds])
-        handles = [_share(each, popen.pid) for each in sockets]
-        with suppress(BrokenPipeError):  # it has ended: that will be seen
-            _write(lifeline, inheritance.pickle(preparation))
-            _write(lifeline, pickle.dumps(boot(*handles, main)))
-        _tie(reader, popen.pid)
+        try:
+            handles = [_share(each, popen.pid) for each in sockets]
+            with suppress(BrokenPipeError):  # it has ended: that will be seen
+                _write(lifeline, inheritance.pickle(preparation))
+                _write(lifeline, pickle.dumps(boot(*handles, main)))
+            _tie(reader, popen.pid)
+        except BaseException:
+            end_group(popen)
+            raise
     except BaseException:
         os.close(lifeline)
         raise
@@ -152,11 +156,10 @@ def end_group(popen: subprocess.Popen[bytes]) -> None:
 
 
 def _signal(popen: subprocess.Popen[bytes], signum: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # macOS forbids it for what is dead
-        if sys.platform == "win32":
-            popen.terminate()
-        else:
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it for what is dead
             os.killpg(popen.pid, signum)
+    popen.send_signal(signum)  # it may have joined another group
 
 
 def _is_gone(popen: subprocess.Popen[bytes]) -> bool:

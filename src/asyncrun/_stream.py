@@ -21,6 +21,7 @@ import anyio
 import anyio.lowlevel
 
 from ._batch import SUCCEEDED, WAITS, Batch
+from ._calls import pid_of
 from ._errors import TimedOutError, WrongStateError
 from ._group import State, why
 from ._intake import TURN, Intake
@@ -364,11 +365,14 @@ class Results(Generic[T_co]):
         batch = self._batch
         while True:
             now = time.monotonic()
-            for item in list(batch.busy):
+            running = [
+                item for item in list(batch.busy) if pid_of(item) != 0
+            ]  # not yet in a process
+            for item in running:
                 if item.started + timeout <= now:
                     error = TimedOutError(batch.function, timeout, item.arg)
                     batch.expire(item, error, f"it took longer than {timeout:g} s")
-            oldest = min((item.started for item in list(batch.busy)), default=now)
+            oldest = min((item.started for item in running), default=now)
             await anyio.sleep(max(oldest + timeout - now, TURN))
 
     def _is_stuck(self) -> bool:

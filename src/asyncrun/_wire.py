@@ -9,6 +9,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 from contextlib import suppress
@@ -28,6 +29,7 @@ class Heard(Flag):
     ANSWER = auto()
     REPLY = auto()
     WAKE = auto()
+    END = auto()
 
 
 @final
@@ -37,10 +39,12 @@ class Wire:
     Attributes:
         theirs: What the process gets: for calls, for what is asked meanwhile, for leaves.
         has_ended: Whether there is nothing more to come.
+        pidfd: What is readable when the process has ended; -1 where there is no such thing.
     """
 
     theirs: tuple[socket.socket, socket.socket, socket.socket]
     has_ended: bool
+    pidfd: int
 
     def __init__(self) -> None:
         self.has_ended = False
@@ -64,7 +68,7 @@ class Wire:
             self._selector.register(each, selectors.EVENT_READ, heard)
         self._answers = Decoder()
         self._replies = Decoder()
-        self._back: Frame | None = None
+        self.pidfd = -1
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         ends = socket.socketpair()
@@ -72,18 +76,27 @@ class Wire:
         ends[0].settimeout(0)
         return ends
 
-    def connect(self) -> None:
-        """Close here what the process has got."""
+    def connect(self, pid: int) -> None:
+        """Close here what the process has got, and notice its end.
+
+        Its sockets do not tell for certain: something that it has forked may hold them.
+        """
         self.theirs[0].close()
         self.theirs[1].close()
         self._woken.settimeout(0)
         self._leaves.settimeout(0)
+        with suppress(AttributeError, OSError):  # Linux has it, since 5.3
+            self.pidfd = os.pidfd_open(pid)
+            self._selector.register(self.pidfd, selectors.EVENT_READ, Heard.END)
 
     def close(self) -> None:
         """Close everything."""
         self._selector.close()
         for end in self._ends:
             end.close()
+        if self.pidfd != -1:
+            os.close(self.pidfd)
+            self.pidfd = -1
 
     def shut_down(self) -> None:
         """Let the process see that no more calls will come."""
@@ -117,8 +130,8 @@ class Wire:
         return heard
 
     def fileno(self) -> int:
-        """Give what is readable when there is something to hear; -1 where there is none."""
-        return self._fileno
+        """Give what is readable when there is something to hear, or an end; -1 if it cannot be."""
+        return -1 if self.pidfd == -1 else self._fileno
 
     def dup(self) -> socket.socket:
         """Give another descriptor of what is readable when there is an answer."""
@@ -144,9 +157,6 @@ class Wire:
 
     def answer(self) -> Frame | None:
         """Give an answer if it is there."""
-        if (back := self._back) is not None:
-            self._back = None
-            return back
         while (frame := self._answers.frame()) is None:
             try:
                 count = self._data.recv_into(self._answers.room())
@@ -159,10 +169,6 @@ class Wire:
                 return None
             self._answers.received(count)
         return frame
-
-    def put_back(self, frame: Frame) -> None:
-        """Let the next one have the answer that has come."""
-        self._back = frame
 
     def ask(self, frame: Frame) -> bool:
         """Say something that is to be heard while a call runs; tell whether it went off."""
