@@ -97,6 +97,7 @@ class Fleet:
         while (process := self._take_idle()) is not None:
             if process.is_alive():
                 return process
+            process.end()
             self.give(process)
         process = self._make(name)
         with self._lock:

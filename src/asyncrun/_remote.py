@@ -108,7 +108,7 @@ class RemoteLoop(Loop):
         """Give the bytes of an item; if there are none, that is its outcome."""
         try:
             return pack((item.arg,), f"an argument of {self.batch.function}()")
-        except NotSendableError as exc:
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
             self._mark(item)
             self.finish(item, FAILED, exc)
             return None
@@ -132,7 +132,7 @@ class RemoteLoop(Loop):
         except (NotStartedError, NotSendableError):
             self._retract()
             raise
-        except BaseException:  # of what pickles an item, say; the process still owes an answer
+        except BaseException:  # no memory, say; the process still owes an answer
             self._take_back(len(self._sent) - 1)
             self.finish(self._pop(), FAILED, Stopped())
             raise

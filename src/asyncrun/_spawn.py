@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from multiprocessing import reduction, spawn
 from multiprocessing.context import set_spawning_popen
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -32,6 +33,17 @@ KILL_PATIENCE: Final = 1.0
 """Seconds after SIGKILL until a process is given up, which the kernel does not let go."""
 
 
+class DupFd:
+    """A file descriptor that a new process inherits, as what is pickled wants it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def detach(self) -> int:
+        """Give it, in the new process."""
+        return self._fd
+
+
 class Inheritance:
     """What a new process inherits: stands in for what `multiprocessing` calls a ``Popen``.
 
@@ -40,6 +52,7 @@ class Inheritance:
     """
 
     fds: list[int]
+    DupFd = DupFd
 
     def __init__(self) -> None:
         self.fds = []
@@ -80,14 +93,21 @@ def launch(
     preparation = spawn.get_preparation_data("asyncrun worker")
     # Not with the rest: what it raises is to be caught.
     main = {key: preparation.pop(key) for key in list(preparation) if "init_main" in key}
+    if not Path(main.get("init_main_from_path", __file__)).exists():
+        main = {}  # it came from standard input
     reader, lifeline = os.pipe()
     try:
+        content = inheritance.pickle(preparation)
+        if sys.platform != "win32":
+            # All of it before the start, if it fits: were this process killed in between, the
+            # other one would print a traceback.
+            content += pickle.dumps(boot(*(each.fileno() for each in sockets), main))
+            content = _write_now(lifeline, content)
         popen = _popen([reader, *(each.fileno() for each in sockets), *inheritance.fds])
         try:
-            handles = [_share(each, popen.pid) for each in sockets]
-            with suppress(BrokenPipeError):  # it has ended: that will be seen
-                _write(lifeline, inheritance.pickle(preparation))
-                _write(lifeline, pickle.dumps(boot(*handles, main)))
+            if sys.platform == "win32":
+                content += pickle.dumps(boot(*(each.share(popen.pid) for each in sockets), main))
+            _write(lifeline, content)
             _tie(reader, popen.pid)
         except BaseException:
             end_group(popen)
@@ -121,15 +141,19 @@ def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
     return cast("subprocess.Popen[bytes]", popen)
 
 
-def _share(end: socket.socket, pid: int) -> int | bytes:
-    if sys.platform == "win32":
-        return end.share(pid)
-    return end.fileno()
+def _write_now(fd: int, content: bytes) -> bytes:
+    """Write what there is room for to a pipe, and give the rest."""
+    os.set_blocking(fd, False)
+    try:
+        return content[os.write(fd, content) :]
+    finally:
+        os.set_blocking(fd, True)
 
 
 def _write(fd: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(fd, content) :]
+    with suppress(BrokenPipeError):  # it has ended: that will be seen
+        while content:
+            content = content[os.write(fd, content) :]
 
 
 def _tie(lifeline: int, pid: int) -> None:

@@ -48,6 +48,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.has_ended = False
+        self.pidfd = -1
         self._ends: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._fileno: int = getattr(self._selector, "fileno", lambda: -1)()
@@ -68,7 +69,6 @@ class Wire:
             self._selector.register(each, selectors.EVENT_READ, heard)
         self._answers = Decoder()
         self._replies = Decoder()
-        self.pidfd = -1
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         ends = socket.socketpair()

@@ -30,6 +30,7 @@ CALLS: Final = 100
 """In one sample: short, so that what else the machine does meets both sides alike."""
 
 ITEMS: Final = 20_000
+LOOKS: Final = 10_000
 BIG: Final = 64 * 2**20
 GONE_WITHIN: Final = 0.2
 """Seconds from the cancellation of a call to the end of its process, and of what it started."""
@@ -42,6 +43,7 @@ def processes(*, quick: bool) -> list[Result]:
     """Measure calls, items, large ones, and ends."""
     few, many = (3, 15) if quick else (9, 60)
     return [
+        run_on("asyncio", _safe_points, many),
         *(run_on(backend, _round_trips, backend, many) for backend in BACKENDS),
         *(run_on(backend, _items, backend, few) for backend in BACKENDS),
         run_on("asyncio", _large, few),
@@ -52,6 +54,27 @@ def processes(*, quick: bool) -> list[Result]:
 
 def _same(value: object) -> object:
     return value
+
+
+async def _safe_points(times: int) -> Result:
+    async with asyncrun.Runner(max_processes=1) as runner:
+
+        async def ours() -> float:
+            return await runner.run_sync(_time_a_look, worker="process")
+
+        async def rival() -> float:
+            return await runner.run_sync(_time_a_look)
+
+        name = "process: safe_point(), against one in a thread"
+        return await compare_async(name, ours, rival, bar=1.25, times=times)
+    raise AssertionError("the runner was cancelled")
+
+
+def _time_a_look() -> float:
+    start = time.perf_counter()
+    for _ in range(LOOKS):
+        asyncrun.safe_point()
+    return (time.perf_counter() - start) / LOOKS
 
 
 async def _round_trips(backend: str, times: int) -> Result:

@@ -1,11 +1,15 @@
-"""What a test needs to hold a blocking call at a known point: a `Gate`; without AnyIO a `Door`."""
+"""What a test needs to hold a blocking call at a known point.
+
+It is a `Gate`, or without AnyIO a `Door`, or where the call may be in another process a `Post`.
+"""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import anyio.from_thread
@@ -13,11 +17,14 @@ import anyio.lowlevel
 import pytest
 
 import asyncrun
+from tests.contract.jobs import Post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from pathlib import Path
 
 PATIENCE = 30.0
+Kind = Literal["thread", "process"]
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -156,3 +163,48 @@ def offloading(request: pytest.FixtureRequest) -> Callable[..., Any]:
             yield runner.run_sync
 
     return plain if request.param == "run_sync" else runner
+
+
+@pytest.fixture(params=["thread", "process"])
+def worker(request: pytest.FixtureRequest) -> Kind:
+    """Give the kinds of worker."""
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lean() -> Iterator[None]:
+    """Spare worker processes the import of pytest, which is this program's main module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["__main__"], "__spec__", None)
+        patch.delattr(sys.modules["__main__"], "__file__")
+        yield
+
+
+@pytest.fixture
+def post(nothing_is_left: None, tmp_path: Path) -> Iterator[Callable[[], Post]]:
+    """Make posts; all are opened at the end."""
+    posts: list[Post] = []
+
+    def make() -> Post:
+        place = tmp_path / str(len(posts))
+        place.mkdir()
+        posts.append(Post(str(place)))
+        return posts[-1]
+
+    yield make
+    for each in posts:
+        each.open()
+
+
+async def brought(condition: Callable[[], object]) -> None:
+    """Wait until another process has brought something about."""
+    with anyio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - no event crosses the border of a process
+            await anyio.sleep(0.002)
+
+
+async def told(post: Post, word: str = "inside") -> str:
+    """Wait until a call has left word."""
+    await brought(lambda: post.has(word))
+    return post.read(word)

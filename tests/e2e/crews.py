@@ -1,0 +1,96 @@
+"""What programs with worker processes have in common, and what is left when they are gone."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from textwrap import indent
+
+from tests.conftest import PATIENCE
+
+HEAD = """
+import asyncio, atexit, os, re, signal, subprocess, sys, threading, time
+from functools import partial
+from pathlib import Path
+
+import anyio, asyncrun
+from anyio import CancelScope, move_on_after, sleep_forever
+from asyncrun import Runner, WorkerDied, safe_point, stop_token
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
+
+run_options = {
+    "asyncio": {},
+    "uvloop": {"backend_options": {"use_uvloop": True}},
+    "trio": {"backend": "trio"},
+}[sys.argv[1] if len(sys.argv) > 1 else "asyncio"]
+
+def nap():
+    time.sleep(1000)
+
+def hold():
+    re.match(r"(a+)+$", "a" * 40 + "b")  # with the GIL, for longer than anybody waits
+
+def parents(stay, *command):
+    child = subprocess.Popen(command or ["sleep", "1000"])
+    say(os.getpid(), child.pid)
+    stay()
+
+def double(number):
+    return number * 2
+
+async def work(runner, count=1000):
+    calls = [runner.submit(double, n, worker="process") for n in range(count // 10)]
+    assert [await call for call in calls] == [2 * n for n in range(count // 10)]
+    for n in range(count // 10):
+        assert await runner.run_sync(double, n, worker="process") == 2 * n
+    async with runner.map(double, range(count), worker="process") as results:
+        assert [each async for each in results] == [2 * n for n in range(count)]
+    say("all right")
+"""
+
+
+def program(folder: Path, functions: str, main: str) -> Path:
+    """Write a script: what each process has, and what the first one does."""
+    path = folder / "program.py"
+    body = indent(main.strip("\n"), "    ")
+    path.write_text(f"{HEAD}\n{functions}\nif __name__ == '__main__':\n{body}\n")
+    return path
+
+
+def numbers(line: str) -> list[int]:
+    """Read the process ids in a line."""
+    return [int(word) for word in line.split()]
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended; its parent need not have noticed."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
+def all_gone(pids: list[int], within: float = PATIENCE) -> bool:
+    """Wait until the processes have ended; tell whether they have, in so many seconds."""
+    deadline = time.monotonic() + within
+    while not all(is_gone(pid) for pid in pids):
+        if time.monotonic() >= deadline:
+            return False
+        os.sched_yield()
+    return True
+
+
+def marked(mark: str) -> list[int]:
+    """Give the processes, other than this one, that have a word in their environment."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (path / "environ").read_bytes():
+                found.append(int(path.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return [pid for pid in found if pid != os.getpid() and not is_gone(pid)]

@@ -1,0 +1,270 @@
+"""How worker processes start, and what happens when they cannot: in programs of every form."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.crews import HEAD, marked, program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Child
+
+ASK = """
+async def main():
+    async with Runner(max_processes=2{options}) as runner:
+        try:
+            await runner.run_sync(double, 1, worker="process")
+        except RuntimeError as exc:
+            say(type(exc).__name__, exc)
+            say(repr(exc.__cause__))
+        say("calls", len(runner.calls()))
+asyncrun.run(main, **run_options)
+"""
+
+NOT = "NotStartedError no worker process could be started for double: "
+
+
+def test_a_missing_interpreter_is_the_error_of_the_call(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    missing = "import multiprocessing\nmultiprocessing.set_executable('/no/such/python')\n"
+    child = start(program(tmp_path, "", missing + ASK.format(options="")))
+    status, output, errors = child.finish()
+    assert (status, errors) == (0, "")
+    first, cause, last = output.splitlines()
+    assert first.startswith(f"{NOT}[Errno 2] No such file or directory: ")
+    assert "/no/such/python" in first
+    assert cause.startswith("FileNotFoundError(")
+    assert last == "calls 0"
+
+
+def test_an_interpreter_that_is_none_is_the_error_of_the_call(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    other = "import multiprocessing\nmultiprocessing.set_executable('/bin/false')\n"
+    child = start(program(tmp_path, "", other + ASK.format(options="")))
+    said = f"{NOT}it ended with status 1 as it began\nNone\ncalls 0\n"
+    assert child.finish() == (0, said, "")
+
+
+@pytest.mark.parametrize("what", ["descriptors", "processes"])
+def test_a_worker_that_the_system_refuses_is_the_error_of_the_call(
+    start: Callable[..., Child], tmp_path: Path, what: str
+) -> None:
+    refuse = {
+        "descriptors": """
+def refuse(kind=resource.RLIMIT_NOFILE):
+    resource.setrlimit(kind, (len(os.listdir("/proc/self/fd")) + 3, 4096))
+""",
+        "processes": """
+def refuse():
+    if os.getuid() == 0:  # who may start as many as it likes
+        os.setuid(61234)
+    resource.setrlimit(resource.RLIMIT_NPROC, (threading.active_count(), 4096))
+""",
+    }
+    main = """
+async def main():
+    async with Runner(max_processes=2, max_calls_per_worker=1) as runner:
+        await runner.run_sync(double, 1, worker="process")  # a thread is there, and all modules
+        refuse()
+        for _ in range(2):
+            try:
+                await runner.run_sync(double, 1, worker="process")
+            except RuntimeError as exc:
+                say(type(exc).__name__, exc)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+        say("calls", len(runner.calls()))
+asyncrun.run(main)
+"""
+    child = start(program(tmp_path, "import resource\n" + refuse[what], main))
+    status, output, errors = child.finish()
+    assert (status, errors) == (0, "")
+    number = errno.EMFILE if what == "descriptors" else errno.EAGAIN
+    refusal = f"{NOT}[Errno {number}] {os.strerror(number)}"
+    assert output.splitlines() == [refusal, refusal, "calls 0"]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("raise LookupError('no such shop')", "LookupError: no such shop"),
+        ("sys.exit(3)", "SystemExit: 3"),
+    ],
+)
+def test_an_initializer_that_raises_is_the_error_of_the_call(
+    start: Callable[..., Child], tmp_path: Path, what: str, said: str
+) -> None:
+    bad = f"def bad():\n    {what}\n"
+    child = start(program(tmp_path, bad, ASK.format(options=", initializer=bad")))
+    status, output, errors = child.finish()
+    assert (status, errors) == (0, "")
+    first, cause, last = output.splitlines()
+    assert first == f"{NOT}there the initializer bad() raised {said}"
+    assert cause in {"LookupError('no such shop')", "SystemExit(3)"}
+    assert last == "calls 0"
+
+
+@pytest.mark.parametrize(
+    ("what", "how"),
+    [
+        ("os._exit(7)", "ended with status 7"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL; is there memory enough?"),
+    ],
+)
+@pytest.mark.parametrize("where", ["initializer", "main module"])
+def test_a_worker_that_dies_as_it_begins_is_the_error_of_the_call(
+    start: Callable[..., Child], tmp_path: Path, what: str, how: str, where: str
+) -> None:
+    bad = f"def bad():\n    {what}\n"
+    if where == "main module":
+        bad += "if __name__ == '__mp_main__':\n    bad()\n"
+    options = ", initializer=bad" if where == "initializer" else ""
+    child = start(program(tmp_path, bad, ASK.format(options=options)))
+    assert child.finish() == (0, f"{NOT}it {how} as it began\nNone\ncalls 0\n", "")
+
+
+def test_an_error_of_a_worker_that_cannot_start_ends_a_map(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    bad = "def bad():\n    raise LookupError('no such shop')\n"
+    main = """
+async def main():
+    async with Runner(initializer=bad) as runner:
+        try:
+            async with runner.map(double, range(100), worker="process") as results:
+                async for _ in results:
+                    say("not reached")
+        except RuntimeError as exc:
+            say(exc)
+asyncrun.run(main)
+"""
+    child = start(program(tmp_path, bad, main))
+    said = "there the initializer bad() raised LookupError: no such shop"
+    assert child.finish() == (0, f"{NOT.removeprefix('NotStartedError ')}{said}\n", "")
+
+
+def test_a_main_module_that_raises_in_a_worker_is_the_error_of_the_call(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    bad = "if __name__ != '__main__':\n    raise LookupError(__name__)\n"
+    child = start(program(tmp_path, bad, ASK.format(options="")))
+    said = "there the main module raised LookupError: __mp_main__"
+    cause = "LookupError('__mp_main__')"
+    assert child.finish() == (0, f"{NOT}{said}\n{cause}\ncalls 0\n", "")
+
+
+def test_a_main_module_without_a_guard_is_told_so_and_starts_no_more(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    path = tmp_path / "program.py"
+    main = """
+say("imported")
+async def main():
+    async with Runner() as runner:
+        await runner.run_sync(double, 1, worker="process")
+asyncrun.run(main)
+"""
+    path.write_text(HEAD + main)
+    mark = f"ASYNCRUN_TEST_MARK={time.monotonic_ns()}"
+    child = start(path, env=os.environ | dict([mark.split("=")]))
+    status, output, errors = child.finish()
+    assert (status, output) == (1, "imported\n" * 2)
+    assert "put what starts it below `if __name__ == '__main__':`" in errors.splitlines()[-2]
+    assert not marked(mark)
+
+
+# Programs of different forms
+
+WORKS = """
+async def main():
+    async with Runner(max_processes=2) as runner:
+        await work(runner, 100)
+asyncrun.run(main, **run_options)
+"""
+
+
+def test_a_script_may_be_given_by_a_relative_path_from_another_folder(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    program(tmp_path, "", "os.chdir('/')\n" + WORKS)
+    child = start(Path("program.py"), cwd=tmp_path)
+    assert child.finish() == (0, "all right\n", "")
+
+
+def python(start: Callable[..., Child], *args: str, **options: object) -> Child:
+    """Start an interpreter with these arguments."""
+    become = "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    return start(become, *args, **options)
+
+
+def test_a_module_of_a_package_works(start: Callable[..., Child], tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    program(tmp_path / "package", "from . import __name__ as package\n", WORKS)
+    child = python(start, "-m", "package.program", cwd=tmp_path)
+    assert child.finish() == (0, "all right\n", "")
+
+
+@pytest.mark.parametrize("form", ["-c", "-", "folder", "-m"])
+def test_a_program_without_a_name_calls_functions_of_modules_and_is_told_off_for_its_own(
+    start: Callable[..., Child], tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "tools.py").write_text("def triple(n): return 3 * n\n")
+    (tmp_path / "folder").mkdir()
+    code = (
+        HEAD
+        + """
+sys.path.insert(0, os.getcwd())
+import tools
+async def main():
+    async with Runner(max_processes=1) as runner:
+        say(await runner.run_sync(tools.triple, 2, worker="process"))
+        try:
+            await runner.run_sync(double, 2, worker="process")
+        except TypeError as exc:
+            say(exc)
+        say(await runner.run_sync(tools.triple, 3, worker="process"))
+asyncrun.run(main)
+"""
+    )
+    (tmp_path / "folder" / "__main__.py").write_text(code)
+    if form == "-c":
+        child = python(start, "-c", code, cwd=tmp_path)
+    elif form in {"folder", "-m"}:
+        child = python(start, *(["-m"] if form == "-m" else []), "folder", cwd=tmp_path)
+    else:
+        (tmp_path / "program").write_text(code)
+        with (tmp_path / "program").open() as file:
+            child = python(start, "-", cwd=tmp_path, stdin=file)
+    status, output, errors = child.finish()
+    assert (status, errors) == (0, "")
+    first, error, last = output.splitlines()
+    assert (first, last) == ("6", "9")
+    assert "cannot be unpickled" in error
+    assert "functions of a module" in error
+
+
+def test_the_flags_of_the_interpreter_go_along(start: Callable[..., Child], tmp_path: Path) -> None:
+    main = """
+async def main():
+    async with Runner() as runner:
+        there = await runner.run_sync(flags, worker="process")
+        say(there == flags(), there[1:])
+asyncrun.run(main)
+"""
+    flags = (
+        "def flags():\n    return tuple(sys.flags), sys.warnoptions, sys._xoptions, sys.argv[1:]"
+    )
+    path = program(tmp_path, flags, main)
+    child = python(start, "-O", "-W", "ignore", "-X", "utf8", str(path), "asyncio", "more")
+    said = "True (['ignore'], {'utf8': True}, ['asyncio', 'more'])\n"
+    assert child.finish() == (0, said, "")
