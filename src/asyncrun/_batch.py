@@ -108,17 +108,19 @@ class Server(Stay[None]):
         batch: The batch.
         done: For how many items it has an outcome.
         failed: For how many of those it is an error.
+        unbegun: How many were abandoned and then had not even begun.
     """
 
-    __slots__ = ("batch", "done", "failed")
+    __slots__ = ("batch", "done", "failed", "unbegun")
 
     batch: Batch[Any]
     done: int
     failed: int
+    unbegun: int
 
     def __init__(self, batch: Batch[Any]) -> None:
         self.batch = batch
-        self.done = self.failed = 0
+        self.done = self.failed = self.unbegun = 0
         super().__init__()
 
     def peers(self) -> Sequence[Stay[Any]]:
@@ -368,6 +370,7 @@ class Batch(Generic[T]):
         self.idle.pop(server, None)
         self._done += server.done
         self._failed += server.failed
+        self._abandoned -= server.unbegun
 
     def lacks_servers(self) -> bool:
         """Tell whether something waits that no server is there for."""
@@ -385,7 +388,8 @@ class Batch(Generic[T]):
         servers = list(self.servers)
         done = self._done + sum(server.done for server in servers)
         failed = self._failed + sum(server.failed for server in servers)
-        return done + self._abandoned + len(self.busy), done, failed
+        abandoned = self._abandoned - sum(server.unbegun for server in servers)
+        return done + abandoned + len(self.busy), done, failed
 
     def running(self) -> list[Running]:
         """Give the items that run, whether or not they are waited for."""

@@ -222,16 +222,19 @@ class RemoteLoop(Loop):
 
     def _take_back(self, count: int) -> None:
         """Give so many items, the last ones, to whoever takes them."""
-        if count:
-            items = [self._sent.pop() for _ in range(count)]
+        items = [self._sent.pop() for _ in range(min(count, len(self._sent) - 1))]
+        if items:
             self._volume -= sum(each.size for each in items)
             self.batch.give_back([each.item for each in reversed(items)])
+        if count > len(items):  # its turn had come, but it had not begun
+            self._retract()
 
     def _retract(self) -> None:
         """Do as if the first item, which has not begun, had never been taken."""
         item = self._pop()
         if self.batch.busy.pop(item, GONE) is GONE:
             self.drop(item)
+            self.unbegun += 1
         else:
             self.batch.give_back([item])
 

@@ -19,7 +19,6 @@ import time
 from contextlib import suppress
 from multiprocessing import reduction, spawn
 from multiprocessing.context import set_spawning_popen
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -93,8 +92,8 @@ def launch(
     preparation = spawn.get_preparation_data("asyncrun worker")
     # Not with the rest: what it raises is to be caught.
     main = {key: preparation.pop(key) for key in list(preparation) if "init_main" in key}
-    if not Path(main.get("init_main_from_path", __file__)).exists():
-        main = {}  # it came from standard input
+    if str(main.get("init_main_from_path")).endswith("<stdin>"):
+        main = {}  # there is nothing to import it from
     reader, lifeline = os.pipe()
     try:
         content = inheritance.pickle(preparation)

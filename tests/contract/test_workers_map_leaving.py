@@ -217,8 +217,9 @@ async def test_items_that_no_one_waits_for_are_not_run_after_the_map_was_left(
                 assert await anext(results) == number * number
         await brought(lambda: not runner.calls())
         noted = place.notes()
-        assert len(noted) == results.started
-        assert sorted(map(int, noted)) == list(range(results.started))
+        assert len(set(noted)) == len(noted)  # none ran twice
+        # One that has begun may be killed before it has noted that.
+        assert 0 <= results.started - len(noted) <= (2 if worker == "process" else 0)
         # Another one would have been sent with those: here is who would run it.
         assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
         assert place.notes() == noted
