@@ -155,8 +155,10 @@ async def test_what_a_cancelled_call_has_started_ends_with_its_process(
 
 
 # rule 18
-@pytest.mark.parametrize("job", ["stuck", "stubborn", "hold_gil"])
-@pytest.mark.parametrize("in_map", [False, True])
+@pytest.mark.parametrize(
+    ("job", "in_map"),
+    [("stuck", False), ("stuck", True), ("stubborn", False), ("hold_gil", True)],
+)
 async def test_a_call_that_does_not_look_is_killed_and_its_process_replaced(
     post: Callable[[], Post], caplog: pytest.LogCaptureFixture, job: str, in_map: bool
 ) -> None:

@@ -30,7 +30,9 @@ async def test_a_time_out_behind_which_items_wait_costs_that_item_alone() -> Non
     job = partial(odd_jobs.nap_if, 200, 60)
     async with (
         Runner(max_processes=1, grace=PATIENCE) as runner,
-        runner.map(job, range(400), worker="process", timeout=1, return_exceptions=True) as results,
+        runner.map(
+            job, range(400), worker="process", timeout=0.5, return_exceptions=True
+        ) as results,
     ):
         got = [result async for result in results]
     assert isinstance(got[200], TimeoutError)
@@ -48,7 +50,7 @@ async def test_a_large_result_comes_though_many_items_were_sent_ahead_of_their_t
 
 
 async def test_items_behind_a_slow_one_go_to_another_process() -> None:
-    job = partial(odd_jobs.nap_if, 100, 2)
+    job = partial(odd_jobs.nap_if, 100, 1)
     async with (
         Runner(max_processes=2) as runner,
         runner.map(job, range(200), worker="process", ordered=False) as results,
@@ -127,8 +129,8 @@ async def test_a_call_that_is_cancelled_before_a_thread_goes_on_with_it_ends_as_
 
 async def test_the_start_of_a_process_is_not_an_items_time() -> None:
     async with (
-        Runner(max_processes=1, initializer=odd_jobs.take_long, initargs=(1.0,)) as runner,
-        runner.map(odd_jobs.same, range(6), worker="process", timeout=0.9) as results,
+        Runner(max_processes=1, initializer=odd_jobs.take_long, initargs=(0.6,)) as runner,
+        runner.map(odd_jobs.same, range(6), worker="process", timeout=0.5) as results,
     ):
         assert [result async for result in results] == list(range(6))
 

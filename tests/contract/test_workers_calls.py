@@ -130,8 +130,16 @@ async def _cancel_the_await(how: str, waiting: Callable[[], Any], place: Post) -
 
 
 # rules 5 and 18
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("how", ["scope", "timeout", "sibling", "native"])
+@pytest.mark.parametrize(
+    ("way", "how"),
+    [
+        ("new", "scope"),
+        ("warm", "timeout"),
+        ("warm", "sibling"),
+        ("warm", "native"),
+        ("warm and not light", "scope"),
+    ],
+)
 async def test_a_cancellation_ends_the_await_at_once_and_sets_the_token(
     worker: Kind, post: Callable[[], Post], how: str, way: str, anyio_backend: tuple[str, Any]
 ) -> None:

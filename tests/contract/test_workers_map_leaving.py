@@ -35,8 +35,9 @@ async def _leave(how: str, scope: anyio.CancelScope) -> None:
         await anyio.sleep_forever()
 
 
-@pytest.mark.parametrize("how", ["break", "error", "cancellation"])
-@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize(
+    ("how", "ordered"), [("break", True), ("error", False), ("cancellation", True)]
+)
 async def test_what_runs_is_asked_to_stop_and_what_waits_is_dropped(
     worker: Kind, post: Callable[[], Post], how: str, ordered: bool
 ) -> None:
