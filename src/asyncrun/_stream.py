@@ -139,8 +139,8 @@ class Results(Generic[T_co]):
         try:
             self._group.spawn(self._keep(), repr(self))
             await self._opened.wait()
-            if not self._batch.closed:
-                self._refill()
+            if not self._batch.closed and self._refill() and self._tasks is not None:
+                self._tasks.start_soon(self._fill)
         except BaseException:
             self._batch.close("its map was left")
             self._close()
@@ -321,6 +321,13 @@ class Results(Generic[T_co]):
         has_more = self._intake.refill()
         self._staff()
         return has_more
+
+    async def _fill(self) -> None:
+        """Take what there is room for, though nobody reads yet, so that no slot is without work."""
+        has_more = True
+        while has_more and not self._batch.closed:
+            await anyio.lowlevel.checkpoint()
+            has_more = self._refill()
 
     def _staff(self) -> None:
         """Ask for one more slot if there is work for it; the next one when this one is there."""

@@ -187,8 +187,9 @@ asyncrun.run(main)
     path = program(tmp_path, "", main)
     mark = f"ASYNCRUN_TEST_MARK={random.getrandbits(64)}"
     environment = os.environ | dict([mark.split("=")])
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)
     for attempt in range(8):
-        child = start(path, env=environment)
+        child = start(path, env=environment)  # without coverage, which takes longer than that
         child.expect()
         time.sleep(random.uniform(0, 0.3 if attempt % 2 else 0.05))  # it is to be any moment
         child.send(signal.SIGKILL)
