@@ -1,0 +1,328 @@
+"""What runs in a worker process, run here: its two threads at the other ends of three sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from multiprocessing import process
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrun import Stopped, _child, safe_point, stop_token
+from asyncrun._child import NO_LEAVE, Boot, Code, Serving
+from asyncrun._frames import Decoder, Frame, encode
+from asyncrun._parcels import pack, raise_error, unpack
+from asyncrun._stop import by_thread, current
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE = 30.0
+
+
+class Worker:
+    """The ends that a parent has."""
+
+    def __init__(self) -> None:
+        pairs = [socket.socketpair() for _ in range(3)]
+        self.ends = [end for pair in pairs for end in pair]
+        (self.data, data), (self.control, control), (self.credit, credit) = pairs
+        self.data.settimeout(PATIENCE)
+        self.control.settimeout(PATIENCE)
+        self.serving = Serving(data, control, credit)
+        self._decoder = Decoder()
+        self._replies = Decoder()
+
+    def send(self, frame: Frame) -> None:
+        for content in encode(frame):
+            self.data.sendall(content)
+
+    def call(self, key: int, func: object, *args: object, leave: int = NO_LEAVE) -> None:
+        self.send(Frame(key, leave, b"" if func is None else pack(func, "f"), pack(args, "args")))
+
+    def ask(self, key: int, reason: bytes | None = None) -> bool:
+        """Ask a call to stop; tell whether it is said to be likely to end."""
+        for content in encode(Frame(key, reason is not None, reason or b"")):
+            self.control.sendall(content)
+        reply = received(self.control, self._replies)
+        assert reply.id == key
+        return bool(reply.code)
+
+    def answer(self) -> tuple[int, int, Any]:
+        frame = received(self.data, self._decoder)
+        if frame.code != Code.RETURNED:
+            return frame.id, frame.code, bytes(frame.first)
+        return frame.id, frame.code, unpack(frame.first, "it")
+
+
+def received(end: socket.socket, decoder: Decoder) -> Frame:
+    while (frame := decoder.frame()) is None:
+        decoder.received(end.recv_into(decoder.room()))
+    return frame
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    before = by_thread.get(threading.get_ident())
+    worker = Worker()
+    yield worker
+    for end in worker.ends:
+        end.close()
+    by_thread.pop(threading.get_ident(), None)
+    assert before is None
+
+
+def serve(worker: Worker) -> None:
+    """Run all calls that were sent."""
+    worker.data.shutdown(socket.SHUT_WR)
+    worker.serving.serve()
+
+
+def listen(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Run the listener until its parent is gone; give whom it kills then."""
+    killed: list[object] = []
+
+    def leave(status: int) -> None:
+        killed.append(status)
+        raise SystemExit
+
+    monkeypatch.setattr(os, "killpg", lambda *args: killed.append(args))
+    monkeypatch.setattr(os, "_exit", leave)
+    worker.control.shutdown(socket.SHUT_WR)
+    with pytest.raises(SystemExit):
+        worker.serving.listen()
+    return killed
+
+
+def add(*numbers: int) -> int:
+    return sum(numbers)
+
+
+def fail() -> None:
+    raise LookupError("no")
+
+
+def stopping() -> tuple[bool, str | None]:
+    return stop_token().is_set(), stop_token().reason
+
+
+def test_calls_are_answered_in_turn(worker: Worker) -> None:
+    worker.call(1, add, 1, 2)
+    worker.call(2, None, 3, 4)
+    serve(worker)
+    assert [worker.answer(), worker.answer()] == [(1, Code.RETURNED, 3), (2, Code.RETURNED, 7)]
+
+
+def test_an_error_is_an_answer(worker: Worker) -> None:
+    worker.call(1, fail)
+    serve(worker)
+    key, code, content = worker.answer()
+    assert (key, code) == (1, Code.RAISED)
+    with pytest.raises(LookupError, match="no"):
+        raise_error(content, "fail()")
+
+
+def test_a_function_that_cannot_be_loaded_fails_each_call(worker: Worker) -> None:
+    for key in (1, 2):
+        worker.send(Frame(key, NO_LEAVE, b"nonsense" if key == 1 else b"", pack((), "args")))
+    serve(worker)
+    for key in (1, 2):
+        answered, code, content = worker.answer()
+        assert (answered, code) == (key, Code.RAISED)
+        with pytest.raises(TypeError, match="the function cannot be unpickled"):
+            raise_error(content, "it")
+
+
+# rule 20
+def test_only_who_has_a_leave_of_its_generation_begins(worker: Worker) -> None:
+    worker.credit.send(b"\x01\x02")
+    worker.call(1, add, 1, leave=1)
+    worker.call(2, add, 2, leave=1)  # taken back: the next leave is for a later one
+    worker.call(3, add, 3, leave=2)
+    worker.call(4, add, 4, leave=2)  # taken back: there is none
+    serve(worker)
+    assert [worker.answer()[0], worker.answer()[0]] == [1, 3]
+    worker.data.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        worker.answer()
+
+
+def test_a_parent_without_leaves_lets_nothing_begin(worker: Worker) -> None:
+    worker.credit.close()
+    worker.call(1, add, 1, leave=1)
+    serve(worker)
+    worker.data.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        worker.answer()
+
+
+def test_output_is_flushed_after_each_call_if_there_is_one(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    worker.call(1, add, 1)
+    serve(worker)
+    assert worker.answer() == (1, Code.RETURNED, 1)
+
+
+# rule 18
+def test_a_call_that_was_asked_to_stop_before_it_began_does_not(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for content in encode(Frame(1, True, "zu spät".encode())):
+        worker.control.sendall(content)
+    assert listen(worker, monkeypatch) == [1]  # it does not lead this process group
+    worker.call(1, add, 1)
+    worker.call(2, add, 2)
+    serve(worker)
+    key, code, content = worker.answer()
+    assert (key, code) == (1, Code.RAISED)
+    with pytest.raises(Stopped, match="zu spät"):
+        raise_error(content, "add()")
+    assert worker.answer() == (2, Code.RETURNED, 2)
+
+
+# rule 19
+def test_when_the_parent_is_gone_all_of_the_group_ends(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getpgrp", os.getpid)
+    assert listen(worker, monkeypatch) == [(0, signal.SIGKILL), 1]
+
+
+INSIDE = threading.Event()
+
+
+def wait_heeding() -> tuple[bool, str | None]:
+    safe_point()
+    INSIDE.set()
+    stop_token().wait(PATIENCE)
+    return stopping()
+
+
+def wait_deaf() -> None:
+    INSIDE.set()
+    token = current.get()
+    while not token._set:
+        threading.Event().wait(0.001)
+
+
+def fail_twice() -> None:
+    INSIDE.set()
+    with stop_token().on_stop(sys.exit, 3):
+        stop_token().wait(PATIENCE)
+
+
+# rules 2 and 18
+@pytest.mark.parametrize(
+    ("job", "heeds"), [(wait_heeding, True), (wait_deaf, False), (fail_twice, True)]
+)
+def test_a_call_that_runs_is_told_and_it_is_said_whether_it_heeds(
+    worker: Worker, job: Any, heeds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "_exit", print)
+    monkeypatch.setattr(os, "killpg", print)
+    INSIDE.clear()
+    serving = worker.serving
+    worker.call(1, job)
+    worker.call(2, add, 2)
+    worker.data.shutdown(socket.SHUT_WR)
+    listener = threading.Thread(target=serving.listen)
+    runner = threading.Thread(target=serving.serve)
+    listener.start()
+    runner.start()
+    assert INSIDE.wait(PATIENCE)
+    assert worker.ask(1, b"enough") is heeds
+    key, _, result = worker.answer()
+    assert key == 1
+    assert job is not wait_heeding or result == (True, "enough")
+    assert worker.answer()[0] == 2
+    assert worker.ask(1)  # it has ended: its answer is on its way
+    assert worker.ask(9)
+    assert worker.ask(10)
+    runner.join(PATIENCE)
+    worker.control.shutdown(socket.SHUT_RDWR)
+    listener.join(PATIENCE)
+
+
+@pytest.mark.parametrize("initializer", [None, (os.getpid, ())])
+def test_it_says_that_it_is_ready(worker: Worker, initializer: object) -> None:
+    content = b"" if initializer is None else pack(initializer, "it")
+    worker.send(Frame(0, 0, content))
+    assert worker.serving.start({})
+    assert worker.answer() == (0, Code.READY, b"")
+
+
+def test_it_says_why_it_is_not(worker: Worker) -> None:
+    worker.send(Frame(0, 0, pack((fail, ()), "it")))
+    assert not worker.serving.start({})
+    frame = received(worker.data, Decoder())
+    assert (frame.code, bytes(frame.second)) == (Code.RAISED, b"the initializer fail()")
+
+
+def test_a_main_module_that_fails_is_why_and_may_start_no_process(
+    worker: Worker, tmp_path: Any
+) -> None:
+    main = tmp_path / "main.py"
+    main.write_text("raise OSError")
+    worker.send(Frame(0, 0, b""))
+    here: Any = process.current_process()
+    try:
+        assert not worker.serving.start({"init_main_from_path": str(main)})
+        assert here._inheriting
+    finally:
+        del here._inheriting
+    frame = received(worker.data, Decoder())
+    assert (frame.code, bytes(frame.second)) == (Code.RAISED, b"the main module")
+
+
+def test_a_parent_that_wants_nothing_gets_nothing(worker: Worker) -> None:
+    worker.data.shutdown(socket.SHUT_WR)
+    assert not worker.serving.start({})
+
+
+@pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
+def test_it_begins_as_its_parent_says(monkeypatch: pytest.MonkeyPatch, interrupt: Any) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+    pairs = [socket.socketpair() for _ in range(3)]
+    served: list[socket.socket] = []
+
+    def keep(*ends: socket.socket) -> Serving:
+        served.extend(ends)
+        return Serving(*ends)
+
+    monkeypatch.setattr(_child, "Serving", keep)
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        data = pairs[0][0]
+        for content in encode(Frame(0, 0, b"")):
+            data.sendall(content)
+        data.shutdown(socket.SHUT_WR)
+        boot = Boot(pairs[0][1].detach(), pairs[1][1].detach(), pairs[2][1].detach(), {})
+        assert boot._bootstrap(0) == 0
+        after = signal.getsignal(signal.SIGINT)
+        assert (after is interrupt) == (interrupt == signal.SIG_IGN)
+        if after is not interrupt:
+            signal.raise_signal(signal.SIGINT)  # nothing comes of it
+        assert received(data, Decoder()).code == Code.READY
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sys.stdout.close()
+        for ours, _ in pairs:
+            ours.close()
+        by_thread.pop(threading.get_ident(), None)
+        wait_for_listeners()
+        for theirs in served:
+            theirs.close()
+
+
+def wait_for_listeners() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "asyncrun control":
+            thread.join(PATIENCE)

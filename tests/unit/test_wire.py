@@ -1,0 +1,109 @@
+"""The sockets of a worker process, with nobody at the other end, or somebody odd."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrun._errors import NotStartedError
+from asyncrun._fleet import Fleet
+from asyncrun._frames import Decoder, Frame, encode
+from asyncrun._wire import Heard, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    wire = Wire()
+    yield wire
+    wire.close()
+
+
+def test_what_a_wire_has_is_closed_if_there_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    make, made = socket.socketpair, list[Any]()
+
+    def make_two() -> Any:
+        if len(made) == 2:
+            raise OSError(24, "Too many open files")
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(socket, "socketpair", make_two)
+    with pytest.raises(NotStartedError, match=r"for a call: .* Too many open files"):
+        Fleet(None, None, 1.0).take("a call")
+    assert [end.fileno() for pair in made for end in pair] == [-1] * 4
+
+
+def test_who_has_closed_hears_nothing(wire: Wire) -> None:
+    for end in wire.theirs:
+        end.close()
+    assert not wire.ask(Frame(1, 0, b""))
+    assert Heard.REPLY in wire.select(0)
+    assert list(wire.replies()) == []
+    assert Heard.REPLY not in wire.select(0)  # that is known now
+    assert wire.answer() is None
+    assert wire.has_ended
+    with pytest.raises(OSError, match="Broken pipe"):
+        wire.send(b"1")
+
+
+def test_a_reset_is_an_end(wire: Wire) -> None:
+    wire.send(b"unread")
+    assert wire.ask(Frame(1, 0, b"unread"))
+    for end in wire.theirs:
+        end.close()
+    assert list(wire.replies()) == []
+    assert wire.answer() is None
+    assert wire.has_ended
+
+
+def test_frames_come_and_go(wire: Wire) -> None:
+    data, control, _ = wire.theirs
+    data.sendall(encode(Frame(1, 1, b"answer"))[0])
+    control.sendall(encode(Frame(2, 0, b"reply"))[0])
+    assert wire.select(1) & (Heard.ANSWER | Heard.REPLY)
+    frame = wire.answer()
+    assert frame is not None
+    assert bytes(frame.first) == b"answer"
+    assert [bytes(frame.first) for frame in wire.replies()] == [b"reply"]
+    assert wire.answer() is None
+    assert wire.ask(Frame(3, 1, b"question"))
+    asked = Decoder()
+    asked.received(control.recv_into(asked.room()))
+    question = asked.frame()
+    assert question is not None
+    assert question.id == 3
+
+
+def test_a_wake_is_heard_once_however_often_it_came(wire: Wire) -> None:
+    for _ in range(100_000):
+        wire.wake()
+    heard = [wire.select(0) for _ in range(1000)]
+    assert heard[0] == Heard.WAKE
+    assert heard[-1] == Heard.NOTHING
+
+
+def test_leaves_are_given_and_taken_back(wire: Wire) -> None:
+    wire.connect(os.getpid())
+    wire.give_leaves(7, 3)
+    assert wire.theirs[2].recv(1) == b"\7"
+    assert [wire.take_leaves(), wire.take_leaves()] == [2, 0]
+
+
+def test_room_to_send_is_heard(wire: Wire) -> None:
+    assert wire.select(0) == Heard.NOTHING
+    assert wire.select(0, to_send=True) == Heard.ANSWER
+    assert wire.select(0) == Heard.NOTHING
+
+
+def test_without_a_pidfd_there_is_nothing_to_wait_for(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    wire.connect(os.getpid())
+    assert wire.fileno() == -1
