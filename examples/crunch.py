@@ -39,7 +39,9 @@ def count_primes(segment: range) -> int:
     """Count the primes in a segment, by the sieve of Eratosthenes."""
     start, stop = segment.start, segment.stop
     sieve = bytearray([1]) * (stop - start)
-    for prime in small_primes(math.isqrt(stop) + 1):
+    for prime in small_primes(1 << math.isqrt(stop).bit_length()):  # the same for many segments
+        if prime * prime >= stop:
+            break
         safe_point()
         first = max(prime * prime, -(-start // prime) * prime)
         sieve[first - start :: prime] = bytes(len(range(first, stop, prime)))
