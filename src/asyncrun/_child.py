@@ -27,6 +27,7 @@ from multiprocessing import process, spawn
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ._calls import border, function_name
+from ._cores import usable_cores
 from ._errors import Stopped
 from ._frames import Decoder, Frame, encode
 from ._parcels import pack, pack_error, unpack
@@ -49,26 +50,38 @@ NO_LEAVE: Final = 256
 """In place of a generation: the call may begin."""
 
 
+HURRY: Final = 0.0002
+"""Seconds for which a process looks for its next call before it sleeps, if the last one came within
+that time: for a core to be woken takes longer than all the rest of a short call."""
+
+
+def may_hurry() -> bool:
+    """Tell whether that is possible, and not at the cost of who is to send the call."""
+    return hasattr(socket, "MSG_DONTWAIT") and hasattr(os, "sched_yield") and usable_cores() > 1
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Boot:
     """What `multiprocessing.spawn.spawn_main` unpickles in a new process, and then starts.
 
     Attributes:
-        data: Where calls come in and answers go out.
+        calls: Where calls come in.
+        answers: Where answers go out.
         control: Where it hears which call is asked to stop.
         credit: Where it gets the leave to begin a call.
         main: What `multiprocessing.spawn.prepare` wants to know to import the main module.
     """
 
-    data: int | bytes
+    calls: int | bytes
+    answers: int | bytes
     control: int | bytes
     credit: int | bytes
     main: dict[str, Any]
 
     def _bootstrap(self, _sentinel: int) -> int:
-        data, control, credit = map(_adopt, (self.data, self.control, self.credit))
-        serving = Serving(data, control, credit)
+        sockets = map(_adopt, (self.calls, self.answers, self.control, self.credit))
+        serving = Serving(*sockets)
         threading.Thread(target=serving.listen, name="asyncrun control", daemon=True).start()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Not SIG_IGN, which what is started here would inherit.
@@ -98,7 +111,8 @@ class Serving:
     """The two threads of a worker process, and what they share.
 
     Args:
-        data: See `Boot`.
+        calls: See `Boot`.
+        answers: See `Boot`.
         control: See `Boot`.
         credit: See `Boot`.
 
@@ -108,13 +122,22 @@ class Serving:
 
     token: StopToken
 
-    def __init__(self, data: socket.socket, control: socket.socket, credit: socket.socket) -> None:
-        self._data = data
+    def __init__(
+        self,
+        calls: socket.socket,
+        answers: socket.socket,
+        control: socket.socket,
+        credit: socket.socket,
+    ) -> None:
+        self._calls = calls
+        self._answers = answers
         self._control = control
         self._credit = credit
         credit.settimeout(0)
+        self._may_hurry = may_hurry()
+        self._is_hurried = False
         self._held: int | None = None
-        self._calls = Decoder()
+        self._incoming = Decoder()
         self._func: Callable[..., Any] | None = None
         self._why: Exception | None = None
         self._name = ""
@@ -161,11 +184,24 @@ class Serving:
                 self._run(frame)
 
     def _next(self) -> Frame | None:
-        while (frame := self._calls.frame()) is None:
-            if not (count := self._data.recv_into(self._calls.room())):
+        while (frame := self._incoming.frame()) is None:
+            if not (count := self._receive()):
                 return None
-            self._calls.received(count)
+            self._incoming.received(count)
         return frame
+
+    def _receive(self) -> int:
+        """Wait for bytes; do not sleep at once if the last ones came within no time."""
+        room, start = self._incoming.room(), time.monotonic()
+        if self._is_hurried:
+            while time.monotonic() - start < HURRY:
+                try:
+                    return self._calls.recv_into(room, 0, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    os.sched_yield()
+        count = self._calls.recv_into(room)
+        self._is_hurried = self._may_hurry and time.monotonic() - start < HURRY
+        return count
 
     def _take_function(self, content: memoryview | bytes) -> None:
         self._why = None
@@ -227,7 +263,7 @@ class Serving:
 
     def _answer(self, frame: Frame) -> None:
         for content in encode(frame):
-            self._data.sendall(content)
+            self._answers.sendall(content)
 
     #
     # The other one

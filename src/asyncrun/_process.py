@@ -339,7 +339,7 @@ class Process:
             now = time.monotonic()
             limits = [now + LOOK, self._deadline or now + LOOK, until or now + LOOK]
             heard = self.wire.select(max(0.0, min(limits) - now), to_send=to_send)
-            if Heard.ANSWER in heard:
+            if heard & (Heard.ANSWER | Heard.ROOM):
                 return True
             if Heard.REPLY in heard:
                 self._hear()

@@ -361,7 +361,8 @@ class Runner:
             return ThreadWorker(
                 anyio.CapacityLimiter(self._max_threads), ended=ended, queue=Queue()
             )
-        from ._fleet import Fleet, usable_cores  # noqa: PLC0415 - rarely needed
+        from ._cores import usable_cores  # noqa: PLC0415 - rarely needed
+        from ._fleet import Fleet  # noqa: PLC0415
         from ._processes import ProcessWorker  # noqa: PLC0415
 
         slots = anyio.CapacityLimiter(self._max_processes or usable_cores())

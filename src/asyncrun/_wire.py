@@ -3,8 +3,10 @@
 Rules of this room:
 
 - Nothing here waits but `Wire.select`, and nothing here knows what is said.
-- Four pairs: calls and answers; what is to be heard while a call runs, and the replies; the leaves
-  to begin, of which both ends are here; and one that wakes who waits here.
+- Five pairs: calls; answers; what is to be heard while a call runs, and the replies; the leaves to
+  begin, of which both ends are here; and one that wakes who waits here.
+- Calls and answers have a pair each: to receive something wakes whoever waits to receive at the
+  other end, to tell that there is room again. It would be woken once more for each answer.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class Heard(Flag):
 
     NOTHING = 0
     ANSWER = auto()
+    ROOM = auto()
     REPLY = auto()
     WAKE = auto()
     END = auto()
@@ -37,12 +40,12 @@ class Wire:
     """The sockets of one worker process.
 
     Attributes:
-        theirs: What the process gets: for calls, for what is asked meanwhile, for leaves.
+        theirs: What the process gets: for calls, answers, what is asked meanwhile, and leaves.
         has_ended: Whether there is nothing more to come.
         pidfd: What is readable when the process has ended; -1 where there is no such thing.
     """
 
-    theirs: tuple[socket.socket, socket.socket, socket.socket]
+    theirs: tuple[socket.socket, socket.socket, socket.socket, socket.socket]
     has_ended: bool
     pidfd: int
 
@@ -54,20 +57,21 @@ class Wire:
         self._fileno: int = getattr(self._selector, "fileno", lambda: -1)()
         try:
             self._wake, self._woken = self._pair()
-            self._data, data = self._pair()
+            self._calls, calls = self._pair()
+            self._answers, answers = self._pair()
             self._control, control = self._pair()
             self._credit, self._leaves = self._pair()
         except OSError:
             self.close()
             raise
-        self.theirs = data, control, self._leaves
+        self.theirs = calls, answers, control, self._leaves
         for each, heard in (
-            (self._data, Heard.ANSWER),
+            (self._answers, Heard.ANSWER),
             (self._control, Heard.REPLY),
             (self._woken, Heard.WAKE),
         ):
             self._selector.register(each, selectors.EVENT_READ, heard)
-        self._answers = Decoder()
+        self._incoming = Decoder()
         self._replies = Decoder()
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
@@ -81,8 +85,8 @@ class Wire:
 
         Its sockets do not tell for certain: something that it has forked may hold them.
         """
-        self.theirs[0].close()
-        self.theirs[1].close()
+        for theirs in self.theirs[:-1]:
+            theirs.close()
         self._woken.settimeout(0)
         self._leaves.settimeout(0)
         with suppress(AttributeError, OSError):  # Linux has it, since 5.3
@@ -101,7 +105,7 @@ class Wire:
     def shut_down(self) -> None:
         """Let the process see that no more calls will come."""
         with suppress(OSError):
-            self._data.shutdown(socket.SHUT_WR)
+            self._calls.shutdown(socket.SHUT_WR)
 
     #
     # To wait
@@ -118,12 +122,14 @@ class Wire:
             What there is.
         """
         if to_send:
-            self._selector.modify(self._data, selectors.EVENT_WRITE, Heard.ANSWER)
+            self._selector.unregister(self._answers)
+            self._selector.register(self._calls, selectors.EVENT_WRITE, Heard.ROOM)
         heard = Heard.NOTHING
         for key, _ in self._selector.select(seconds):
             heard |= key.data
         if to_send:
-            self._selector.modify(self._data, selectors.EVENT_READ, Heard.ANSWER)
+            self._selector.unregister(self._calls)
+            self._selector.register(self._answers, selectors.EVENT_READ, Heard.ANSWER)
         if Heard.WAKE in heard:
             with suppress(BlockingIOError):
                 self._woken.recv(4096)
@@ -135,7 +141,7 @@ class Wire:
 
     def dup(self) -> socket.socket:
         """Give another descriptor of what is readable when there is an answer."""
-        return self._data.dup()
+        return self._answers.dup()
 
     def wake(self) -> None:
         """Wake who waits, from any thread and from a signal handler."""
@@ -153,13 +159,13 @@ class Wire:
             BlockingIOError: There is no room.
             OSError: There is nobody.
         """
-        return self._data.send(content)
+        return self._calls.send(content)
 
     def answer(self) -> Frame | None:
         """Give an answer if it is there."""
-        while (frame := self._answers.frame()) is None:
+        while (frame := self._incoming.frame()) is None:
             try:
-                count = self._data.recv_into(self._answers.room())
+                count = self._answers.recv_into(self._incoming.room())
             except BlockingIOError:
                 return None
             except OSError:
@@ -167,7 +173,7 @@ class Wire:
             if not count:
                 self.has_ended = True
                 return None
-            self._answers.received(count)
+            self._incoming.received(count)
         return frame
 
     def ask(self, frame: Frame) -> bool:

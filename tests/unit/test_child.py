@@ -1,4 +1,4 @@
-"""What runs in a worker process, run here: its two threads at the other ends of three sockets."""
+"""What runs in a worker process, run here: its two threads at the other ends of its sockets."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import signal
 import socket
 import sys
 import threading
+import time
+from itertools import count
 from multiprocessing import process
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asyncrun import Stopped, _child, safe_point, stop_token
-from asyncrun._child import NO_LEAVE, Boot, Code, Serving
+from asyncrun._child import NO_LEAVE, Boot, Code, Serving, may_hurry
 from asyncrun._frames import Decoder, Frame, encode
 from asyncrun._parcels import pack, raise_error, unpack
 from asyncrun._stop import by_thread, current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PATIENCE = 30.0
 
@@ -28,18 +31,19 @@ class Worker:
     """The ends that a parent has."""
 
     def __init__(self) -> None:
-        pairs = [socket.socketpair() for _ in range(3)]
+        pairs = [socket.socketpair() for _ in range(4)]
         self.ends = [end for pair in pairs for end in pair]
-        (self.data, data), (self.control, control), (self.credit, credit) = pairs
-        self.data.settimeout(PATIENCE)
+        (self.calls, calls), (self.answers, answers) = pairs[:2]
+        (self.control, control), (self.credit, credit) = pairs[2:]
+        self.answers.settimeout(PATIENCE)
         self.control.settimeout(PATIENCE)
-        self.serving = Serving(data, control, credit)
+        self.serving = Serving(calls, answers, control, credit)
         self._decoder = Decoder()
         self._replies = Decoder()
 
     def send(self, frame: Frame) -> None:
         for content in encode(frame):
-            self.data.sendall(content)
+            self.calls.sendall(content)
 
     def call(self, key: int, func: object, *args: object, leave: int = NO_LEAVE) -> None:
         self.send(Frame(key, leave, b"" if func is None else pack(func, "f"), pack(args, "args")))
@@ -53,7 +57,7 @@ class Worker:
         return bool(reply.code)
 
     def answer(self) -> tuple[int, int, Any]:
-        frame = received(self.data, self._decoder)
+        frame = received(self.answers, self._decoder)
         if frame.code != Code.RETURNED:
             return frame.id, frame.code, bytes(frame.first)
         return frame.id, frame.code, unpack(frame.first, "it")
@@ -66,19 +70,30 @@ def received(end: socket.socket, decoder: Decoder) -> Frame:
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
+def new_worker() -> Iterator[Callable[[], Worker]]:
     before = by_thread.get(threading.get_ident())
-    worker = Worker()
-    yield worker
-    for end in worker.ends:
-        end.close()
+    workers: list[Worker] = []
+
+    def make() -> Worker:
+        workers.append(Worker())
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        for end in worker.ends:
+            end.close()
     by_thread.pop(threading.get_ident(), None)
     assert before is None
 
 
+@pytest.fixture
+def worker(new_worker: Callable[[], Worker]) -> Worker:
+    return new_worker()
+
+
 def serve(worker: Worker) -> None:
     """Run all calls that were sent."""
-    worker.data.shutdown(socket.SHUT_WR)
+    worker.calls.shutdown(socket.SHUT_WR)
     worker.serving.serve()
 
 
@@ -146,7 +161,7 @@ def test_only_who_has_a_leave_of_its_generation_begins(worker: Worker) -> None:
     worker.call(4, add, 4, leave=2)  # taken back: there is none
     serve(worker)
     assert [worker.answer()[0], worker.answer()[0]] == [1, 3]
-    worker.data.settimeout(0)
+    worker.answers.settimeout(0)
     with pytest.raises(BlockingIOError):
         worker.answer()
 
@@ -155,9 +170,68 @@ def test_a_parent_without_leaves_lets_nothing_begin(worker: Worker) -> None:
     worker.credit.close()
     worker.call(1, add, 1, leave=1)
     serve(worker)
-    worker.data.settimeout(0)
+    worker.answers.settimeout(0)
     with pytest.raises(BlockingIOError):
         worker.answer()
+
+
+def count_looks(monkeypatch: pytest.MonkeyPatch, at_first: Callable[[], object]) -> list[None]:
+    """Let a clock of its own go on by 0.0001 s at each look at it, on a machine with two cores."""
+    clock, looks = count(), list[None]()
+    monkeypatch.setattr(
+        _child,
+        "time",
+        SimpleNamespace(
+            monotonic=lambda: next(clock) / 10_000, perf_counter_ns=time.perf_counter_ns
+        ),
+    )
+    monkeypatch.setattr(_child, "usable_cores", lambda: 2)
+
+    def look() -> None:
+        looks.append(None)
+        if len(looks) == 1:
+            at_first()
+
+    monkeypatch.setattr(os, "sched_yield", look)
+    return looks
+
+
+def test_who_got_a_call_at_once_looks_for_the_next_one_before_it_sleeps(
+    monkeypatch: pytest.MonkeyPatch, new_worker: Callable[[], Worker]
+) -> None:
+    def send() -> None:
+        hurried.call(2, None, 2)
+        hurried.calls.shutdown(socket.SHUT_WR)
+
+    monkeypatch.setattr(_child, "HURRY", PATIENCE)
+    looks = count_looks(monkeypatch, send)
+    hurried = new_worker()
+    hurried.call(1, add, 1)
+    hurried.serving.serve()
+    assert [hurried.answer()[0], hurried.answer()[0]] == [1, 2]
+    assert len(looks) == 1
+
+
+def test_it_does_not_look_for_long(
+    monkeypatch: pytest.MonkeyPatch, new_worker: Callable[[], Worker]
+) -> None:
+    timer = threading.Timer(0.05, lambda: hurried.calls.shutdown(socket.SHUT_WR))
+    looks = count_looks(monkeypatch, timer.start)
+    hurried = new_worker()
+    hurried.call(1, add, 1)
+    hurried.serving.serve()
+    timer.join()
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, False), (2, True)])
+def test_where_there_is_one_core_it_sleeps(
+    monkeypatch: pytest.MonkeyPatch, cores: int, *, expected: bool
+) -> None:
+    monkeypatch.setattr(_child, "usable_cores", lambda: cores)
+    assert may_hurry() == expected
+    monkeypatch.delattr(os, "sched_yield")
+    assert not may_hurry()
 
 
 def test_output_is_flushed_after_each_call_if_there_is_one(
@@ -230,7 +304,7 @@ def test_a_call_that_runs_is_told_and_it_is_said_whether_it_heeds(
     serving = worker.serving
     worker.call(1, job)
     worker.call(2, add, 2)
-    worker.data.shutdown(socket.SHUT_WR)
+    worker.calls.shutdown(socket.SHUT_WR)
     listener = threading.Thread(target=serving.listen)
     runner = threading.Thread(target=serving.serve)
     listener.start()
@@ -260,7 +334,7 @@ def test_it_says_that_it_is_ready(worker: Worker, initializer: object) -> None:
 def test_it_says_why_it_is_not(worker: Worker) -> None:
     worker.send(Frame(0, 0, pack((fail, ()), "it")))
     assert not worker.serving.start({})
-    frame = received(worker.data, Decoder())
+    frame = received(worker.answers, Decoder())
     assert (frame.code, bytes(frame.second)) == (Code.RAISED, b"the initializer fail()")
 
 
@@ -276,12 +350,12 @@ def test_a_main_module_that_fails_is_why_and_may_start_no_process(
         assert here._inheriting
     finally:
         del here._inheriting
-    frame = received(worker.data, Decoder())
+    frame = received(worker.answers, Decoder())
     assert (frame.code, bytes(frame.second)) == (Code.RAISED, b"the main module")
 
 
 def test_a_parent_that_wants_nothing_gets_nothing(worker: Worker) -> None:
-    worker.data.shutdown(socket.SHUT_WR)
+    worker.calls.shutdown(socket.SHUT_WR)
     assert not worker.serving.start({})
 
 
@@ -290,7 +364,7 @@ def test_it_begins_as_its_parent_says(monkeypatch: pytest.MonkeyPatch, interrupt
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setattr(sys, "stdout", open(os.devnull, "w"))  # noqa: PTH123, SIM115
     monkeypatch.setattr(os, "_exit", lambda _: None)
-    pairs = [socket.socketpair() for _ in range(3)]
+    pairs = [socket.socketpair() for _ in range(4)]
     served: list[socket.socket] = []
 
     def keep(*ends: socket.socket) -> Serving:
@@ -300,17 +374,18 @@ def test_it_begins_as_its_parent_says(monkeypatch: pytest.MonkeyPatch, interrupt
     monkeypatch.setattr(_child, "Serving", keep)
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        data = pairs[0][0]
+        calls, answers = pairs[0][0], pairs[1][0]
         for content in encode(Frame(0, 0, b"")):
-            data.sendall(content)
-        data.shutdown(socket.SHUT_WR)
-        boot = Boot(pairs[0][1].detach(), pairs[1][1].detach(), pairs[2][1].detach(), {})
+            calls.sendall(content)
+        calls.shutdown(socket.SHUT_WR)
+        calls_fd, answers_fd, control_fd, credit_fd = (theirs.detach() for _, theirs in pairs)
+        boot = Boot(calls_fd, answers_fd, control_fd, credit_fd, {})
         assert boot._bootstrap(0) == 0
         after = signal.getsignal(signal.SIGINT)
         assert (after is interrupt) == (interrupt == signal.SIG_IGN)
         if after is not interrupt:
             signal.raise_signal(signal.SIGINT)  # nothing comes of it
-        assert received(data, Decoder()).code == Code.READY
+        assert received(answers, Decoder()).code == Code.READY
     finally:
         signal.signal(signal.SIGINT, before)
         sys.stdout.close()

@@ -63,8 +63,8 @@ def test_a_reset_is_an_end(wire: Wire) -> None:
 
 
 def test_frames_come_and_go(wire: Wire) -> None:
-    data, control, _ = wire.theirs
-    data.sendall(encode(Frame(1, 1, b"answer"))[0])
+    _, answers, control, _ = wire.theirs
+    answers.sendall(encode(Frame(1, 1, b"answer"))[0])
     control.sendall(encode(Frame(2, 0, b"reply"))[0])
     assert wire.select(1) & (Heard.ANSWER | Heard.REPLY)
     frame = wire.answer()
@@ -91,13 +91,13 @@ def test_a_wake_is_heard_once_however_often_it_came(wire: Wire) -> None:
 def test_leaves_are_given_and_taken_back(wire: Wire) -> None:
     wire.connect(os.getpid())
     wire.give_leaves(7, 3)
-    assert wire.theirs[2].recv(1) == b"\7"
+    assert wire.theirs[3].recv(1) == b"\7"
     assert [wire.take_leaves(), wire.take_leaves()] == [2, 0]
 
 
 def test_room_to_send_is_heard(wire: Wire) -> None:
     assert wire.select(0) == Heard.NOTHING
-    assert wire.select(0, to_send=True) == Heard.ANSWER
+    assert wire.select(0, to_send=True) == Heard.ROOM
     assert wire.select(0) == Heard.NOTHING
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncrun import _fleet
-from asyncrun._fleet import usable_cores
+from asyncrun import _cores
+from asyncrun._cores import usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delattr(os, "process_cpu_count", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", eight, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    monkeypatch.setattr(_fleet, "CGROUPS", tmp_path)
-    monkeypatch.setattr(_fleet, "OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr(_cores, "CGROUPS", tmp_path)
+    monkeypatch.setattr(_cores, "OWN_CGROUP", tmp_path / "own")
 
 
 def quota(folder: Path, content: str) -> None:
