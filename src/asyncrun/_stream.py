@@ -326,8 +326,10 @@ class Results(Generic[T_co]):
         """Take what there is room for, though nobody reads yet, so that no slot is without work."""
         has_more = True
         while has_more and not self._batch.closed:
+            taken = self._intake.taken
             await anyio.lowlevel.checkpoint()
-            has_more = self._refill()
+            # If the reader has just taken some, it is not for this to take time as well.
+            has_more = self._intake.taken != taken or self._refill()
 
     def _staff(self) -> None:
         """Ask for one more slot if there is work for it; the next one when this one is there."""
@@ -372,9 +374,8 @@ class Results(Generic[T_co]):
         batch = self._batch
         while True:
             now = time.monotonic()
-            running = [
-                item for item in list(batch.busy) if pid_of(item) != 0
-            ]  # not yet in a process
+            # Not while its process is being started.
+            running = [item for item in list(batch.busy) if pid_of(item) != 0]
             for item in running:
                 if item.started + timeout <= now:
                     error = TimedOutError(batch.function, timeout, item.arg)

@@ -172,13 +172,13 @@ def worker(request: pytest.FixtureRequest) -> Kind:
     return kind
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def lean() -> Iterator[None]:
     """Spare worker processes the import of pytest, which is this program's main module.
 
     And that of coverage: to start with it takes a second, and `tests/e2e` has what runs in there.
     """
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:  # of its own, for a test may undo its own ones
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         patch.setattr(sys.modules["__main__"], "__spec__", None)
         patch.delattr(sys.modules["__main__"], "__file__")

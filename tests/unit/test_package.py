@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +69,16 @@ def test_there_are_no_other_public_names() -> None:
     modules = {name for name, thing in vars(asyncrun).items() if inspect.ismodule(thing)}
     assert all(name.startswith("_") for name in modules)
     assert {name for name in vars(asyncrun) if name[0] != "_"} == set(asyncrun.__all__)
+
+
+def test_contributing_lists_every_room_in_the_order_of_the_layers() -> None:
+    root = Path(__file__).parents[2]
+    listed = re.findall(r"^\| `(_\w+)` \|", (root / "CONTRIBUTING.md").read_text("utf-8"), re.M)
+    layers = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    contracts = layers["tool"]["importlinter"]["contracts"]
+    assert listed == ["__init__", *contracts[0]["layers"]]
+    files = {path.stem for path in Path(asyncrun.__file__).parent.glob("*.py")}
+    assert set(listed) == files
 
 
 def test_the_name_that_is_loaded_when_it_is_wanted_is_listed_and_others_are_refused(

@@ -1,0 +1,165 @@
+"""How an event loop hears a process: what comes at a bad moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from asyncrun._child import Code
+from asyncrun._ears import ear_for
+from asyncrun._frames import Frame, encode
+from asyncrun._process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asyncrun._process import Ear
+
+ANSWER = Frame(1, Code.RETURNED, b"answer")
+
+
+class Peer:
+    """A process that was never started, and the other end of its answers."""
+
+    def __init__(self) -> None:
+        self.process = Process(None, 1.0)
+        self._answers = self.process.wire.theirs[1].dup()
+        self.process.wire.connect(os.getpid())
+
+    def send(self) -> None:
+        self._answers.sendall(encode(ANSWER)[0])
+
+    def close(self) -> None:
+        self._answers.close()
+        self.process.forget()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def content(frame: Frame | None) -> bytes:
+    return b"" if frame is None else bytes(frame.first)
+
+
+async def run_loop_once() -> None:
+    await asyncio.sleep(0)
+
+
+def test_an_answer_that_comes_as_its_waiter_is_cancelled_is_kept_for_the_next(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        process = peer.process
+        process.ear = ear_for(process)
+        waiter = asyncio.ensure_future(process.ear.answer())
+
+        def answer_and_cancel() -> Frame | None:
+            asyncio.get_running_loop().call_soon(waiter.cancel)  # before the waiter goes on
+            return process.wire.answer()
+
+        monkeypatch.setattr(process, "answer", answer_and_cancel)
+        peer.send()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        monkeypatch.undo()
+        assert content(process.answer()) == b"answer"
+        process.forget()
+        await run_loop_once()
+
+    asyncio.run(main())
+
+
+def test_a_waiter_that_is_cancelled_with_no_answer_leaves_it_for_a_thread(peer: Peer) -> None:
+    async def main() -> None:
+        process = peer.process
+        process.ear = ear_for(process)
+        waiter = asyncio.ensure_future(process.ear.answer())
+        await run_loop_once()
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        peer.send()
+        for _ in range(3):  # it is readable, and the loop is told no more
+            await run_loop_once()
+        assert content(process.receive_within(1)) == b"answer"
+        peer.send()
+        assert content(await process.ear.answer()) == b"answer"
+        process.forget()
+        await run_loop_once()
+
+    asyncio.run(main())
+
+
+def test_no_memory_for_an_answer_is_the_error_of_its_waiter(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> Frame | None:
+        raise MemoryError
+
+    async def main() -> None:
+        process = peer.process
+        process.ear = ear_for(process)
+        monkeypatch.setattr(process, "answer", fail)
+        peer.send()
+        with pytest.raises(MemoryError):
+            await process.ear.answer()
+        process.forget()
+        await run_loop_once()
+
+    asyncio.run(main())
+
+
+def test_it_is_closed_when_its_loop_is_closed(peer: Peer) -> None:
+    async def make() -> Ear:
+        return ear_for(peer.process)
+
+    before = set(os.listdir("/proc/self/fd"))
+    ear = asyncio.run(make())
+    ear.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_forked_child_closes_it_and_leaves_the_loop_alone(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        ear = ear_for(peer.process)
+        loop = asyncio.get_running_loop()
+        told: list[object] = []
+        monkeypatch.setattr(loop, "remove_reader", told.append)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        ear.close()
+        await run_loop_once()
+        assert told == []
+
+    asyncio.run(main())
+
+
+def test_without_asyncio_it_is_heard_too(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.delitem(sys.modules, "asyncio")
+        ear = ear_for(peer.process)
+        monkeypatch.undo()
+        peer.send()
+        assert content(await ear.answer()) == b"answer"
+
+    anyio.run(main, backend="trio")
+
+
+def test_it_is_closed_in_its_loop_also_if_nobody_ever_waited(peer: Peer) -> None:
+    async def main() -> None:
+        before = set(os.listdir("/proc/self/fd"))
+        ear_for(peer.process).close()
+        await run_loop_once()
+        assert set(os.listdir("/proc/self/fd")) == before
+
+    asyncio.run(main())
