@@ -13,6 +13,7 @@ Rules of this room (DESIGN.md, 18 to 20):
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import socket
@@ -71,6 +72,8 @@ class Boot:
         control: Where it hears which call is asked to stop.
         credit: Where it gets the leave to begin a call.
         main: What `multiprocessing.spawn.prepare` wants to know to import the main module.
+        page: A file of one byte that says whether the call that runs is likely to end soon after
+            it is asked to stop; -1 if there is none.
     """
 
     calls: int | bytes
@@ -78,10 +81,12 @@ class Boot:
     control: int | bytes
     credit: int | bytes
     main: dict[str, Any]
+    page: int = -1
 
     def _bootstrap(self, _sentinel: int) -> int:
-        sockets = map(_adopt, (self.calls, self.answers, self.control, self.credit))
-        serving = Serving(*sockets)
+        handles = self.calls, self.answers, self.control, self.credit
+        calls, answers, control, credit = map(_adopt, handles)
+        serving = Serving(calls, answers, control, credit, _map(self.page))
         threading.Thread(target=serving.listen, name="asyncrun control", daemon=True).start()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Not SIG_IGN, which what is started here would inherit.
@@ -102,6 +107,15 @@ def _adopt(handle: int | bytes) -> socket.socket:
     return socket.socket(fileno=handle)
 
 
+def _map(page: int) -> mmap.mmap | bytearray:
+    if page == -1:
+        return bytearray(1)
+    try:
+        return mmap.mmap(page, 1)
+    finally:
+        os.close(page)
+
+
 def _do_nothing(_signum: int, _frame: FrameType | None) -> None:
     """Handle SIGINT."""
 
@@ -115,6 +129,7 @@ class Serving:
         answers: See `Boot`.
         control: See `Boot`.
         credit: See `Boot`.
+        byte: See `Boot`.
 
     Attributes:
         token: The stop flag of the call that runs, or of the last one.
@@ -128,11 +143,13 @@ class Serving:
         answers: socket.socket,
         control: socket.socket,
         credit: socket.socket,
+        byte: mmap.mmap | bytearray,
     ) -> None:
         self._calls = calls
         self._answers = answers
         self._control = control
         self._credit = credit
+        self._byte = byte
         credit.settimeout(0)
         self._may_hurry = may_hurry()
         self._is_hurried = False
@@ -253,13 +270,17 @@ class Serving:
         if self._why is not None:
             raise self._why.with_traceback(None)
         assert self._func is not None  # noqa: S101 - the first frame brings it
-        self.token = token = StopToken()
+        self._byte[0] = 0
+        self.token = token = StopToken(self._tell)
         current.set(token)
         self._running = (frame.id, token)
         self._id = frame.id
         if frame.id in self._stopped:
             raise Stopped(self._stopped[frame.id])
         return self._func(*unpack(frame.second, f"an argument of {self._name}()"))
+
+    def _tell(self) -> None:
+        self._byte[0] = 1
 
     def _answer(self, frame: Frame) -> None:
         for content in encode(frame):

@@ -69,7 +69,7 @@ class _LoopEar(Ear):
         process.startle = partial(self._post, self._startle)
 
     async def answer(self) -> Frame | None:
-        if self._process.is_asked():
+        if self._process.is_asked() or self._process.wire.has_ended:
             return None
         future: asyncio.Future[Frame | None] = self._loop.create_future()
         self._future = future

@@ -2,21 +2,21 @@
 
 Rule of this room: a call that is sure to be pickled in no time, and by nobody's code but pickle's,
 is sent by the event loop's thread and awaited there; any other one, and one that has to go down the
-ladder, is the business of a thread.
+ladder, is the business of a thread. So is an answer that may take time, or code of somebody else.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from types import BuiltinFunctionType, FunctionType, NoneType
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 from ._child import Code
 from ._ears import ear_for
 from ._errors import NotSendableError, Stopped, WorkerDied
 from ._frames import SIZE
-from ._parcels import pack, raise_error, unpack
+from ._parcels import is_plain, looks_nothing_up, pack, raise_error, unpack
 from ._process import GoneError
 from ._stop import Hook
 from ._work import Stay
@@ -46,9 +46,12 @@ class Errand(Stay[T]):
     Args:
         call: The call.
         fleet: Where to take a process.
+
+    Attributes:
+        is_light: Whether it was sent by the event loop's thread.
     """
 
-    __slots__ = ("_call", "_claimed", "_fleet", "_hook", "_packed", "_process")
+    __slots__ = ("_call", "_claimed", "_fleet", "_hook", "_packed", "_process", "is_light")
 
     def __init__(self, call: Call[T], fleet: Fleet) -> None:
         self._call = call
@@ -57,11 +60,12 @@ class Errand(Stay[T]):
         self._claimed = threading.Lock()
         self._packed: tuple[bytes, bytes] | None = None
         self._process: Process | None = None
+        self.is_light: bool = False
         self._hook: AbstractContextManager[None] = nullcontext()
 
     def begin(self) -> bool:
         """See `Stay.begin`; of the threads that may go on with a call one does."""
-        if self._process is not None:
+        if self.is_light:
             return self._claimed.acquire(blocking=False)
         return self._call.begin()
 
@@ -71,15 +75,19 @@ class Errand(Stay[T]):
         *,
         expected: tuple[type[BaseException], ...] = (),
     ) -> bool:
-        """See `Stay.end`."""
-        return self._call.end(error, expected=expected)
+        """See `Stay.end`; whatever was lent is given back."""
+        try:
+            self._let_go()
+        finally:
+            is_late = self._call.end(error, expected=expected)
+        return is_late
 
     def leave(self, error: BaseException | None = None) -> bool:
         """See `Stay.leave`."""
         return self._call.leave(error)
 
     def begin_lightly(self) -> bool:
-        """Begin in this thread, if that is sure to take no time; tell whether it has begun."""
+        """Begin in this thread, if that is sure to take no time; tell whether that is so."""
         call = self._call
         if not is_light(call.func, call.args):
             return False
@@ -87,17 +95,16 @@ class Errand(Stay[T]):
             packed = self._pack()
         except NotSendableError:  # the thread will find out
             return False
-        if sum(map(len, packed)) > SIZE or (process := self._fleet.take_warm()) is None:
+        if sum(map(len, packed)) > SIZE or not self._fleet.take_warm(self._lend):
             return False
-        self._lend(process)
         call.begin()
-        self._send(process)
+        self._send(cast("Process", self._process))
+        self.is_light = True
         return True
 
-    def give_up(self, error: BaseException) -> None:
-        """End what could not even begin."""
-        self._let_go()
-        self.end(error)
+    def is_unattended(self) -> bool:
+        """Tell whether it was begun lightly, has not ended, and no thread goes on with it."""
+        return self.is_light and self._process is not None and not self._claimed.locked()
 
     async def answer(self) -> Frame | None:
         """Wait for the answer to a call that has begun lightly.
@@ -111,10 +118,12 @@ class Errand(Stay[T]):
         if process.ear is None:
             process.ear = ear_for(process)
         frame = await process.ear.answer()
-        if frame is not None and len(frame.first) > SIZE:
-            process.put_back(frame)
-            return None
-        return frame
+        if frame is None or (
+            len(frame.first) <= SIZE and looks_nothing_up(frame.first) and process.is_usable()
+        ):
+            return frame
+        process.put_back(frame)
+        return None
 
     def run(self) -> T:
         """See `Stay.run`."""
@@ -137,11 +146,8 @@ class Errand(Stay[T]):
 
     def finish(self, frame: Frame) -> T:
         """Give the result that was answered, or raise the error."""
-        try:
-            result: T = content_of(frame, self._call.function)
-            return result
-        finally:
-            self._let_go()
+        result: T = content_of(frame, self._call.function)
+        return result
 
     def _start(self) -> Process:
         call = self._call
@@ -188,7 +194,7 @@ FEW: Final = 16
 
 def is_light(func: object, args: tuple[object, ...]) -> bool:
     """Tell whether to pickle a call runs no code but pickle's own, and not for long."""
-    return isinstance(func, FunctionType | BuiltinFunctionType) and _is_small(args, 2)
+    return is_plain(func) and _is_small(args, 2)
 
 
 def _is_small(value: object, depth: int) -> bool:

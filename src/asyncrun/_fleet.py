@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Final, final
 
 from ._errors import NotStartedError
-from ._parcels import pack
+from ._parcels import is_plain, pack
 from ._process import Process
 from ._spawn import KILL_PATIENCE, TERM_PATIENCE
 
@@ -46,7 +45,7 @@ class Fleet:
         self._max_calls = math.inf if max_calls is None else max_calls
         self._grace = grace
         self._lock = threading.Lock()
-        self._idle: list[Process] = []
+        self._idle: dict[Process, None] = {}
         self._lent: dict[Process, None] = {}
         self._returned = threading.Event()
         self._last: tuple[object, bytes] = None, b""
@@ -74,22 +73,35 @@ class Fleet:
             self._lent[process] = None
         return process
 
-    def take_warm(self) -> Process | None:
-        """Take a process that can take more than one call, if there is one, without waiting."""
+    def take_warm(self, keep: Callable[[Process], object]) -> bool:
+        """Take a process that can take more than one call, if there is one, without waiting.
+
+        Args:
+            keep: Gets the process before it is taken, for a KeyboardInterrupt may come in between.
+
+        Returns:
+            Whether there is one.
+        """
         with self._lock:
-            if self._idle:
-                process = self._idle[-1]
-                if self.left(process) > 1 and process.wire.fileno() != -1:
-                    self._lent[process] = None
-                    return self._idle.pop()
-        return None
+            process = next(reversed(self._idle), None)
+            if (
+                process is None
+                or self.left(process) <= 1
+                or process.wire.fileno() == -1
+                or not process.is_alive()
+            ):
+                return False
+            keep(process)
+            self._lent[process] = self._idle.pop(process)
+            return True
 
     def _take_idle(self) -> Process | None:
         with self._lock:
             if not self._idle:
                 return None
-            self._lent[self._idle[-1]] = None
-            return self._idle.pop()
+            process, _ = self._idle.popitem()
+            self._lent[process] = None
+            return process
 
     def _make(self, name: str) -> Process:
         try:
@@ -98,50 +110,49 @@ class Fleet:
             raise NotStartedError(name, str(exc)) from exc
 
     def give(self, process: Process) -> None:
-        """Give it back."""
+        """Give it back; it takes time if it cannot take another call."""
+        with self._lock:
+            if process.is_usable() and self.left(process) and not self._is_closed:
+                self._idle[process] = self._lent.pop(process, None)
+                return
         try:
-            if not process.is_usable():
-                process.end()
-            elif self._is_closed or not self.left(process):
+            if process.is_usable():
                 process.retire()
                 process.end(EXIT_PATIENCE)
+            else:
+                process.end()
         finally:
             with self._lock:
-                del self._lent[process]
-                if process.is_usable():
-                    self._idle.append(process)
+                self._lent.pop(process, None)
             self._returned.set()
-            if self._is_closed:
-                self._end_idle()
 
     def pack(self, func: Callable[..., object], name: str) -> bytes:
         """Turn a function into bytes; into the same object as the last time, if that will do."""
         last, packed = self._last
         if func is not last:
             packed = pack(func, name)
-            if isinstance(func, FunctionType | BuiltinFunctionType):  # what has no state to lose
+            if is_plain(func):
                 self._last = func, packed
         return packed
 
     def left(self, process: Process) -> float:
         """Tell how many more calls a process may run."""
-        return self._max_calls - process.calls
+        return self._max_calls - process.used
 
     def close(self) -> None:
         """End all processes: first those that are idle, and the others as they are given back."""
-        self._is_closed = True
-        self._end_idle()
-        limit = time.monotonic() + self._grace + TERM_PATIENCE + KILL_PATIENCE
-        while self._lent and (patience := limit - time.monotonic()) > 0:
-            self._returned.clear()
-            if self._lent:
-                self._returned.wait(min(patience, threading.TIMEOUT_MAX))
-
-    def _end_idle(self) -> None:
         with self._lock:
-            idle, self._idle = self._idle, []
+            self._is_closed = True
+            idle, self._idle = self._idle, {}
         for process in idle:
             process.retire()
         limit = time.monotonic() + EXIT_PATIENCE
         for process in idle:
             process.end(max(0.0, limit - time.monotonic()))
+        limit = time.monotonic() + self._grace + TERM_PATIENCE + KILL_PATIENCE + EXIT_PATIENCE
+        while self._lent and (patience := limit - time.monotonic()) > 0:
+            self._returned.clear()
+            if self._lent:
+                self._returned.wait(min(patience, threading.TIMEOUT_MAX))
+        for process in list(self._lent):  # nobody has it: a KeyboardInterrupt came at a bad moment
+            process.end()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import pickle
 import traceback
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from ._errors import NotSendableError, RemoteTraceback, Stopped, rebuild
@@ -67,6 +68,18 @@ def unpack(content: memoryview | bytes, what: str) -> Any:
         return pickle.loads(content)  # noqa: S301 - from a process of our own
     except Exception as exc:
         raise NotSendableError(what, "unpickled", _one_line(exc)) from exc
+
+
+def is_plain(func: object) -> bool:
+    """Tell whether a function is pickled by its name: it has no state to lose."""
+    if isinstance(func, BuiltinFunctionType):
+        return isinstance(func.__self__, ModuleType | NoneType)  # it may be a method
+    return isinstance(func, FunctionType)
+
+
+def looks_nothing_up(content: memoryview | bytes) -> bool:
+    """Tell whether it is sure that to unpickle something runs no code but pickle's own."""
+    return pickle.STACK_GLOBAL not in bytes(content)
 
 
 def pack_error(error: BaseException, raiser: str) -> bytes:

@@ -17,12 +17,14 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from functools import partial
 from multiprocessing import process as this_process
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from ._child import NO_LEAVE, Boot, Code
 from ._errors import NotStartedError, ending, first_of
 from ._frames import Frame, encode
+from ._ladder import Ladder
 from ._parcels import pack, raise_error
 from ._spawn import TERM_PATIENCE, Inheritance, end_group, launch, wait_until
 from ._stop import StopToken
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Initializer = tuple[Callable[..., object], tuple[object, ...]]
-
-ANSWER_PATIENCE: Final = 0.05
-"""Seconds in which a worker must say whether its call has met a safe point: if it does not, the
-call holds the GIL. CPython hands the GIL over every 0.005 s."""
 
 LOOK: Final = 1.0
 """Seconds between two looks whether a process lives whose end of a socket a fork may hold."""
@@ -84,7 +82,8 @@ class Process:
     Attributes:
         wire: What leads to it.
         pid: Its id, and that of its process group; 0 before it is started.
-        calls: How many calls were sent.
+        calls: How many calls were sent: the id of the last one.
+        used: How many of them were not taken back.
         function: The function, packed, that it knows already.
         ear: What hears it in an event loop, if anything does.
         startle: Wakes that one, from any thread and from a signal handler.
@@ -96,6 +95,7 @@ class Process:
     wire: Wire
     pid: int
     calls: int
+    used: int
     function: bytes
     ear: Ear | None
     startle: Callable[[], None]
@@ -104,6 +104,7 @@ class Process:
         self.wire = Wire()
         self.pid = 0
         self.calls = 0
+        self.used = 0
         self.function = b""
         self.ear = None
         self.startle = _do_nothing
@@ -111,10 +112,11 @@ class Process:
         self._initializer = initializer
         self._grace = grace
         self._popen: subprocess.Popen[bytes] | None = None
-        self._lifeline = -1
+        self._held: tuple[int, ...] = ()
         self._generation = 0
         self._owed = 0
         self._back: Frame | None = None
+        self._has_gone = False
         self.watch(0, StopToken())
         _processes.add(self)
 
@@ -162,7 +164,8 @@ class Process:
         if self._initializer is not None:
             initializer = pack(self._initializer, "the initializer", inheritance.pickle)
         try:
-            self._popen, self._lifeline = launch(self.wire.theirs, Boot, inheritance)
+            boot = partial(Boot, page=inheritance.add(self.wire.page))
+            self._popen, self._held = launch(self.wire.theirs, boot, inheritance)
         except OSError as exc:
             raise NotStartedError(name, str(exc)) from exc
         self.pid = self._popen.pid
@@ -193,12 +196,14 @@ class Process:
         """
         popen = self._popen
         self.wire.has_ended = True
+        if popen is None or self._has_gone:  # its id may be that of another one by now
+            self.forget()
+            return popen.returncode or 0 if popen is not None else 0
         try:
-            if popen is None:
-                return 0
             wait_until(lambda: popen.poll() is not None, patience)
             end_group(popen)
-            return popen.returncode if popen.returncode is not None else 0
+            self._has_gone = True
+            return popen.returncode or 0
         finally:
             self.forget()
 
@@ -208,9 +213,9 @@ class Process:
             self.ear.close()
             self.ear, self.startle = None, _do_nothing
         self.wire.close()
-        if self._lifeline != -1:
-            os.close(self._lifeline)
-            self._lifeline = -1
+        held, self._held = self._held, ()
+        for fd in held:
+            os.close(fd)
 
     #
     # Calls
@@ -224,10 +229,15 @@ class Process:
             arguments: Its arguments, packed.
         """
         self.calls += 1
+        self.used += 1
         self._owed += 1
         first, self.function = b"" if function is self.function else function, function
-        if not self._push(encode(Frame(self.calls, NO_LEAVE, first, arguments))):
+        try:
+            is_sent = self._push(encode(Frame(self.calls, NO_LEAVE, first, arguments)))
+        except GoneError:
             self._unbegun += 1
+            raise
+        self._unbegun += not is_sent
 
     def send_ahead(self, calls: Sequence[bytes]) -> None:
         """Send more calls of the same function.
@@ -237,6 +247,7 @@ class Process:
         """
         self.wire.give_leaves(self._generation, len(calls))
         self._owed += len(calls)
+        self.used += len(calls)
         key, self.calls = self.calls + 1, self.calls + len(calls)
         frames = [Frame(key + i, self._generation, b"", each) for i, each in enumerate(calls)]
         self._push([b"".join(piece for frame in frames for piece in encode(frame))])
@@ -246,6 +257,7 @@ class Process:
         if count := self.wire.take_leaves():
             self._unbegun += count
             self._owed -= count
+            self.used -= count
             self._generation = (self._generation + 1) % NO_LEAVE
 
     def collect(self) -> int:
@@ -260,10 +272,7 @@ class Process:
             key: Its id.
             token: Its stop flag; to set it must `wake` this.
         """
-        self._id = key
-        self._token = token
-        self._asked = 0.0
-        self._deadline: float | None = None
+        self._ladder = Ladder(key, token, self._grace)
 
     def wake(self) -> None:
         """Look at the stop flag; from any thread and from a signal handler."""
@@ -272,16 +281,16 @@ class Process:
 
     def is_asked(self) -> bool:
         """Tell whether the call is asked to stop."""
-        return self._token._set
+        return self._ladder.is_set()
 
     def look(self) -> bool:
         """Tell, when there is something to hear, whether an answer is still sure to come."""
         heard = self.wire.select(0)
         if Heard.REPLY in heard:
-            self._hear()
+            self._hear_replies()
         if Heard.END in heard and Heard.ANSWER not in heard:
             self.wire.has_ended = True
-        return not self.wire.has_ended and not self._token._set
+        return not self.wire.has_ended and not self.is_asked()
 
     def answer(self) -> Frame | None:
         """Give an answer if it is there."""
@@ -307,12 +316,14 @@ class Process:
             GoneError: The process has ended, or was ended, as the call was asked to stop.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        while (frame := self.answer()) is None:
-            if self.wire.has_ended:
+        while True:
+            has_ended = self.wire.has_ended  # before the look: it may have answered and ended
+            if (frame := self.answer()) is not None:
+                return frame
+            if has_ended:
                 raise GoneError(self._bury())
-            if not self._wait(until):
+            if not self.wire.has_ended and not self._wait(until):
                 return None
-        return frame
 
     def _push(self, contents: Sequence[memoryview | bytes]) -> bool:
         """Send bytes; tell whether all of them went off."""
@@ -332,23 +343,22 @@ class Process:
     def _wait(self, until: float | None, *, to_send: bool = False) -> bool:
         """Wait until the process has said something, or takes more; tell whether it was in time."""
         while True:
-            if self._token._set and not self._asked:
+            if self._ladder.is_to_ask():
                 self._ask()
                 if self._unbegun:
                     return False
             now = time.monotonic()
-            limits = [now + LOOK, self._deadline or now + LOOK, until or now + LOOK]
+            limits = [now + LOOK, self._ladder.deadline or now + LOOK, until or now + LOOK]
             heard = self.wire.select(max(0.0, min(limits) - now), to_send=to_send)
             if heard & (Heard.ANSWER | Heard.ROOM):
                 return True
             if Heard.REPLY in heard:
-                self._hear()
-            now = time.monotonic()
-            if self._deadline is not None and now >= self._deadline:
+                self._hear_replies()
+            if self._ladder.is_over(self.wire.heeds):
                 self.recall()
                 self.end()
                 raise GoneError(None)
-            if until is not None and now >= until:
+            if until is not None and time.monotonic() >= until:
                 return False
             if Heard.END in heard or (not heard and not self.is_alive()):
                 raise GoneError(self._bury())
@@ -359,34 +369,21 @@ class Process:
         self.recall()
         return self.end()
 
-    #
-    # The ladder
-    #
-
     def _ask(self) -> None:
-        self._asked = self._deadline = time.monotonic()
-        if not self.calls:  # it is not ready: there is no call to wait for
-            return
-        self.recall()  # first, so that none of them is in its place when it ends
-        reason = self._token.reason
-        text = b"" if reason is None else str(reason).encode("utf-8", "replace")[:SHORT]
-        if self.wire.ask(Frame(self._id, reason is not None, text)):
-            self._deadline += ANSWER_PATIENCE
+        self._ladder.begin()
+        if self.calls:  # else it is not ready: there is no call to wait for
+            self.recall()  # first, so that none of them is in its place when it ends
+            self._ladder.ask(self.wire.ask)
 
-    def _hear(self) -> None:
-        """Hear whether the call is likely to end by itself."""
+    def _hear_replies(self) -> None:
         for frame in self.wire.replies():
-            if frame.id == self._id and self._asked:
-                self._deadline = self._asked + (self._grace if frame.code else 0.0)
+            self._ladder.hear(frame)
 
 
 IMPORTING: Final = (
     "it imports the main module, which starts the program once more; "
     "put what starts it below `if __name__ == '__main__':`"
 )
-
-SHORT: Final = 4096
-"""Bytes of a reason that are sent."""
 
 
 def _do_nothing() -> None:

@@ -57,25 +57,15 @@ class ProcessWorker(Worker):
         await anyio.lowlevel.checkpoint_if_cancelled()
         await threads.take_slot(errand)
         try:
-            is_light = errand.begin_lightly()
+            frame = await errand.answer() if errand.begin_lightly() else None
         except BaseException as exc:
-            errand.give_up(exc)
-            threads.leave(errand, exc)
-            raise
-        if not is_light:
-            return await threads.use_slot(errand)
-        try:
-            frame = await errand.answer()
-        except BaseException as exc:
+            if not errand.is_light:  # a KeyboardInterrupt came before
+                errand.end(exc)
             if not threads.leave(errand, exc):
                 threads.hand_over(errand)
             raise
         if frame is None:
-            try:
-                return await threads.use_slot(errand)
-            except BaseException:
-                threads.hand_over(errand)  # it may have been left before a thread went on with it
-                raise
+            return await self._go_on(errand)
         error = None
         try:
             return errand.finish(frame)
@@ -83,9 +73,19 @@ class ProcessWorker(Worker):
             error = exc
             raise
         finally:
-            errand.end(error)
-            threads.leave(errand, error)
-            del error
+            try:
+                errand.end(error)
+            finally:
+                threads.leave(errand, error)
+                del error
+
+    async def _go_on(self, errand: Errand[T]) -> T:
+        """Let a thread begin a call, or go on with it."""
+        try:
+            return await self._threads.use_slot(errand)
+        finally:
+            if errand.is_unattended():  # it was left before a thread had it
+                self._threads.hand_over(errand)
 
     async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
         """Run items in a process; see `Worker.serve`."""

@@ -144,7 +144,7 @@ class RemoteLoop(Loop):
         if not process.pid:
             process.start(self.batch.function)
             first = sent[0].item
-            first.pid, first.started = process.pid, time.monotonic()
+            first.started, first.pid = time.monotonic(), process.pid  # who sees that looks at this
             del first
         process.send(self.batch.packed, arguments)
         while sent:

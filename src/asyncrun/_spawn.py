@@ -61,6 +61,10 @@ class Inheritance:
         self.fds.append(fd)
         return fd
 
+    def add(self, fd: int) -> int:
+        """Do so, if it is one and not -1."""
+        return fd if fd == -1 else self.duplicate_for_child(fd)
+
     def pickle(self, value: object) -> bytes:
         """Pickle something that may hold locks and queues of `multiprocessing`."""
         stand_in: Any = self
@@ -73,7 +77,7 @@ class Inheritance:
 
 def launch(
     sockets: Sequence[socket.socket], boot: Callable[..., object], inheritance: Inheritance
-) -> tuple[subprocess.Popen[bytes], int]:
+) -> tuple[subprocess.Popen[bytes], tuple[int, ...]]:
     """Start a Python in a process group of its own, with an empty standard input.
 
     Args:
@@ -83,7 +87,7 @@ def launch(
         inheritance: What else it inherits.
 
     Returns:
-        The process, and a file descriptor to keep open: when nobody holds it, all of the process's
+        The process, and file descriptors to keep open: when nobody holds them, all of the process's
         group is killed.
 
     Raises:
@@ -101,22 +105,26 @@ def launch(
             # All of it before the start, if it fits: were this process killed in between, the
             # other one would print a traceback.
             content += pickle.dumps(boot(*(each.fileno() for each in sockets), main))
-            content = _write_now(lifeline, content)
+            content = _write(lifeline, content)
         popen = _popen([reader, *(each.fileno() for each in sockets), *inheritance.fds])
         try:
             if sys.platform == "win32":
                 content += pickle.dumps(boot(*(each.share(popen.pid) for each in sockets), main))
-            _write(lifeline, content)
+            while content and popen.poll() is None:  # if it has ended, that will be seen
+                content = _write(lifeline, content)
+                time.sleep(0.001)
             _tie(reader, popen.pid)
         except BaseException:
             end_group(popen)
             raise
     except BaseException:
+        os.close(reader)
         os.close(lifeline)
         raise
-    finally:
-        os.close(reader)
-    return popen, lifeline
+    if sys.platform == "win32":
+        return popen, (lifeline, reader)  # it takes that one when it has started
+    os.close(reader)
+    return popen, (lifeline,)
 
 
 def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
@@ -126,6 +134,11 @@ def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
 
         handle = msvcrt.get_osfhandle(fds[0])
         command = spawn.get_command_line(parent_pid=os.getpid(), pipe_handle=handle)
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+        base: str = getattr(sys, "_base_executable", sys.executable)
+        if command[0] == sys.executable != base:  # a launcher: its process is not the one to share
+            command[0] = base
+            options["env"] = {**os.environ, "__PYVENV_LAUNCHER__": sys.executable}
     else:
         tracker = None
         if "multiprocessing.resource_tracker" in sys.modules:  # it knows what this process shares
@@ -140,19 +153,15 @@ def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
     return cast("subprocess.Popen[bytes]", popen)
 
 
-def _write_now(fd: int, content: bytes) -> bytes:
+def _write(fd: int, content: bytes) -> bytes:
     """Write what there is room for to a pipe, and give the rest."""
+    if sys.platform == "win32":
+        return content[os.write(fd, content) :]
     os.set_blocking(fd, False)
     try:
         return content[os.write(fd, content) :]
-    finally:
-        os.set_blocking(fd, True)
-
-
-def _write(fd: int, content: bytes) -> None:
-    with suppress(BrokenPipeError):  # it has ended: that will be seen
-        while content:
-            content = content[os.write(fd, content) :]
+    except BlockingIOError:
+        return content
 
 
 def _tie(lifeline: int, pid: int) -> None:

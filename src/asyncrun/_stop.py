@@ -50,11 +50,13 @@ class StopToken:
         "_looked",
         "_reasons",
         "_set",
+        "_tell",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], object] | None = None) -> None:
         self._set = False
         self._looked = False
+        self._tell = tell
         self._reasons: dict[None, str | None] = {}
         # One, made by who waits first: most tokens are never waited for.
         self._gates: dict[None, threading.Lock] = {}
@@ -63,7 +65,8 @@ class StopToken:
 
     def is_set(self) -> bool:
         """Tell whether this token was asked to stop."""
-        self._looked = True
+        if not self._looked:
+            self._look()
         return self._set
 
     @property
@@ -77,7 +80,8 @@ class StopToken:
         Raises:
             Stopped: The token is set.
         """
-        self._looked = True
+        if not self._looked:
+            self._look()
         if self._set:
             raise Stopped(self.reason)
 
@@ -180,6 +184,12 @@ class StopToken:
         if self._set:
             child._stop(self.reason)
 
+    def _look(self) -> None:
+        """Note the first look, and tell of it."""
+        self._looked = True
+        if self._tell is not None:
+            self._tell()
+
     def _heeds(self) -> bool:
         """Tell whether a stop is likely to be noticed: the flag was looked at, or a hook is set."""
         return self._looked or bool(self._hooks)
@@ -244,8 +254,11 @@ class Hook:
         if self._entered:
             raise WrongStateError("this on_stop() block", "was entered before", "make a new one")
         self._entered = True
-        self._token._hooks[self] = None
-        if self._token._set:
+        token = self._token
+        token._hooks[self] = None
+        if token._tell is not None:
+            token._tell()
+        if token._set:
             try:
                 self.call_once()
             except BaseException:  # the block will be neither entered nor left
@@ -365,6 +378,7 @@ def safe_point() -> None:
     token = current.get()
     if token is OUTSIDE:
         token = stop_token()
-    token._looked = True
+    if not token._looked:
+        token._look()
     if token._set:
         raise Stopped(token.reason)

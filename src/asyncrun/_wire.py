@@ -5,20 +5,23 @@ Rules of this room:
 - Nothing here waits but `Wire.select`, and nothing here knows what is said.
 - Five pairs: calls; answers; what is to be heard while a call runs, and the replies; the leaves to
   begin, of which both ends are here; and one that wakes who waits here.
+- What the process is to tell though another of its threads holds the GIL is in a byte that both
+  see, where the system has such a thing.
 - Calls and answers have a pair each: to receive something wakes whoever waits to receive at the
   other end, to tell that there is room again. It would be woken once more for each answer.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import selectors
 import socket
 from contextlib import suppress
 from enum import Flag, auto
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
-from ._frames import Decoder, Frame, encode
+from ._frames import SIZE, Decoder, Frame, encode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,6 +38,10 @@ class Heard(Flag):
     END = auto()
 
 
+ROOM: Final = 4 * SIZE
+"""Bytes that the socket for calls is to hold: all that is sent ahead, where the default is less."""
+
+
 @final
 class Wire:
     """The sockets of one worker process.
@@ -43,15 +50,21 @@ class Wire:
         theirs: What the process gets: for calls, answers, what is asked meanwhile, and leaves.
         has_ended: Whether there is nothing more to come.
         pidfd: What is readable when the process has ended; -1 where there is no such thing.
+        page: A file of one byte that both see, which is not 0 if the call that runs there is likely
+            to end soon after it is asked to stop; -1 where there is no such thing, and when the
+            process has got it.
     """
 
     theirs: tuple[socket.socket, socket.socket, socket.socket, socket.socket]
     has_ended: bool
     pidfd: int
+    page: int
 
     def __init__(self) -> None:
         self.has_ended = False
         self.pidfd = -1
+        self.page = -1
+        self._byte: mmap.mmap | bytes = b"\0"
         self._ends: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._fileno: int = getattr(self._selector, "fileno", lambda: -1)()
@@ -61,6 +74,12 @@ class Wire:
             self._answers, answers = self._pair()
             self._control, control = self._pair()
             self._credit, self._leaves = self._pair()
+            self._calls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
+            calls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
+            if hasattr(os, "memfd_create"):
+                self.page = os.memfd_create("asyncrun")
+                os.truncate(self.page, 1)
+                self._byte = mmap.mmap(self.page, 1)
         except OSError:
             self.close()
             raise
@@ -78,6 +97,7 @@ class Wire:
         ends = socket.socketpair()
         self._ends += ends
         ends[0].settimeout(0)
+        ends[1].settimeout(None)  # whatever the default is
         return ends
 
     def connect(self, pid: int) -> None:
@@ -87,6 +107,7 @@ class Wire:
         """
         for theirs in self.theirs[:-1]:
             theirs.close()
+        self._close_page()
         self._woken.settimeout(0)
         self._leaves.settimeout(0)
         with suppress(AttributeError, OSError):  # Linux has it, since 5.3
@@ -101,6 +122,15 @@ class Wire:
         if self.pidfd != -1:
             os.close(self.pidfd)
             self.pidfd = -1
+        self._close_page()
+        if isinstance(self._byte, mmap.mmap):
+            self._byte.close()
+            self._byte = b"\0"
+
+    def _close_page(self) -> None:
+        if self.page != -1:
+            os.close(self.page)
+            self.page = -1
 
     def shut_down(self) -> None:
         """Let the process see that no more calls will come."""
@@ -184,6 +214,10 @@ class Wire:
         except OSError:
             return False
         return True
+
+    def heeds(self) -> bool:
+        """Tell what the byte says that both see."""
+        return self._byte[0] != 0
 
     def replies(self) -> Generator[Frame]:
         """Give what was replied to that."""

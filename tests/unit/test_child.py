@@ -22,6 +22,7 @@ from asyncrun._parcels import pack, raise_error, unpack
 from asyncrun._stop import by_thread, current
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable, Iterator
 
 PATIENCE = 30.0
@@ -36,8 +37,9 @@ class Worker:
         (self.calls, calls), (self.answers, answers) = pairs[:2]
         (self.control, control), (self.credit, credit) = pairs[2:]
         self.answers.settimeout(PATIENCE)
+        self.byte = bytearray(1)
         self.control.settimeout(PATIENCE)
-        self.serving = Serving(calls, answers, control, credit)
+        self.serving = Serving(calls, answers, control, credit, self.byte)
         self._decoder = Decoder()
         self._replies = Decoder()
 
@@ -367,9 +369,15 @@ def test_it_begins_as_its_parent_says(monkeypatch: pytest.MonkeyPatch, interrupt
     pairs = [socket.socketpair() for _ in range(4)]
     served: list[socket.socket] = []
 
-    def keep(*ends: socket.socket) -> Serving:
-        served.extend(ends)
-        return Serving(*ends)
+    def keep(
+        calls: socket.socket,
+        answers: socket.socket,
+        control: socket.socket,
+        credit: socket.socket,
+        byte: mmap.mmap | bytearray,
+    ) -> Serving:
+        served.extend((calls, answers, control, credit))
+        return Serving(calls, answers, control, credit, byte)
 
     monkeypatch.setattr(_child, "Serving", keep)
     before = signal.signal(signal.SIGINT, interrupt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -48,6 +49,10 @@ def peer() -> Iterator[Peer]:
 
 def content(frame: Frame | None) -> bytes:
     return b"" if frame is None else bytes(frame.first)
+
+
+def open_fds() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
 
 
 async def run_loop_once() -> None:
@@ -122,10 +127,10 @@ def test_it_is_closed_when_its_loop_is_closed(peer: Peer) -> None:
     async def make() -> Ear:
         return ear_for(peer.process)
 
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_fds()
     ear = asyncio.run(make())
     ear.close()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert open_fds() == before
 
 
 def test_a_forked_child_closes_it_and_leaves_the_loop_alone(
@@ -157,9 +162,9 @@ def test_without_asyncio_it_is_heard_too(peer: Peer, monkeypatch: pytest.MonkeyP
 
 def test_it_is_closed_in_its_loop_also_if_nobody_ever_waited(peer: Peer) -> None:
     async def main() -> None:
-        before = set(os.listdir("/proc/self/fd"))
+        before = open_fds()
         ear_for(peer.process).close()
         await run_loop_once()
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert open_fds() == before
 
     asyncio.run(main())

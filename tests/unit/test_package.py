@@ -73,7 +73,8 @@ def test_there_are_no_other_public_names() -> None:
 
 def test_contributing_lists_every_room_in_the_order_of_the_layers() -> None:
     root = Path(__file__).parents[2]
-    listed = re.findall(r"^\| `(_\w+)` \|", (root / "CONTRIBUTING.md").read_text("utf-8"), re.M)
+    text = (root / "CONTRIBUTING.md").read_text("utf-8")
+    listed = re.findall(r"^\| `(_\w+)` \|", text, re.MULTILINE)
     layers = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
     contracts = layers["tool"]["importlinter"]["contracts"]
     assert listed == ["__init__", *contracts[0]["layers"]]
