@@ -113,7 +113,8 @@ def launch(
             while content and popen.poll() is None:  # if it has ended, that will be seen
                 content = _write(lifeline, content)
                 time.sleep(0.001)
-            _tie(reader, popen.pid)
+            if popen.poll() is None:
+                _tie(reader, popen.pid)
         except BaseException:
             end_group(popen)
             raise

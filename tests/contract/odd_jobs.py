@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +26,12 @@ def nap_if(slow: int, seconds: float, number: int) -> int:
     if number == slow:
         time.sleep(seconds)
     return number
+
+
+def nap_at_tens(number: int) -> int:
+    if number % 10 == 0:
+        time.sleep(0.02)
+    return os.getpid()
 
 
 def big_if(slow: int, item: tuple[int, bytes]) -> tuple[int, int]:
@@ -49,6 +57,40 @@ def fork_and_return() -> str:
         return "the child"
     os.waitpid(child, 0)
     return "the parent"
+
+
+def fork_and_stay() -> int:
+    """Leave a child behind that holds what leads to the parent, and live on."""
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    return os.getpid()
+
+
+def look_between_long_steps(path: Path) -> None:
+    """Hold the GIL between two safe points for longer than a worker may take to say anything."""
+    safe_point()
+    path.with_name("ready").touch()
+    try:
+        while True:
+            sum(range(10_000_000))
+            safe_point()
+    finally:
+        path.write_text("cleaned up")
+
+
+def hook_around_long_steps(path: Path) -> None:
+    """Do so inside of a block that says how to be stopped, without a look."""
+    stopped: list[None] = []
+    with stop_token().on_stop(stopped.append, None):
+        path.with_name("ready").touch()
+        while not stopped:
+            sum(range(10_000_000))
+    path.write_text("cleaned up")
+
+
+def arguments() -> list[str]:
+    return sys.argv
 
 
 def clean_up_slowly(path: Path) -> None:
@@ -108,3 +150,27 @@ class BlocksLoading:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return touch_and_sleep, (self.path,)
+
+
+class Loads:
+    """A result that takes its time to unpickle, until it is let."""
+
+    begun = threading.Event()
+    let = threading.Event()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load, ()
+
+
+def load() -> str:
+    Loads.begun.set()
+    assert Loads.let.wait(30)
+    return "loaded"
+
+
+def give_what_loads() -> object:
+    return Loads()
+
+
+def count(content: bytes) -> int:
+    return len(content)

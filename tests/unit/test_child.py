@@ -236,6 +236,24 @@ def test_where_there_is_one_core_it_sleeps(
     assert not may_hurry()
 
 
+def hook() -> None:
+    with stop_token().on_stop(stopping):
+        pass
+
+
+# rule 18
+@pytest.mark.parametrize(
+    ("func", "told"), [(safe_point, 1), (stopping, 1), (hook, 1), (stop_token, 0), (add, 0)]
+)
+def test_the_first_look_is_told_at_once_and_for_that_call_alone(
+    worker: Worker, func: Callable[..., object], told: int
+) -> None:
+    worker.byte[0] = 1  # of the call before
+    worker.call(1, func)
+    serve(worker)
+    assert worker.byte[0] == told
+
+
 def test_output_is_flushed_after_each_call_if_there_is_one(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,8 +379,15 @@ def test_a_parent_that_wants_nothing_gets_nothing(worker: Worker) -> None:
     assert not worker.serving.start({})
 
 
+@pytest.mark.parametrize("has_page", [False, True])
 @pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
-def test_it_begins_as_its_parent_says(monkeypatch: pytest.MonkeyPatch, interrupt: Any) -> None:
+def test_it_begins_as_its_parent_says(
+    monkeypatch: pytest.MonkeyPatch, interrupt: Any, has_page: bool
+) -> None:
+    page = -1
+    if has_page:
+        page = os.memfd_create("page")
+        os.truncate(page, 1)
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setattr(sys, "stdout", open(os.devnull, "w"))  # noqa: PTH123, SIM115
     monkeypatch.setattr(os, "_exit", lambda _: None)
@@ -387,7 +412,7 @@ def test_it_begins_as_its_parent_says(monkeypatch: pytest.MonkeyPatch, interrupt
             calls.sendall(content)
         calls.shutdown(socket.SHUT_WR)
         calls_fd, answers_fd, control_fd, credit_fd = (theirs.detach() for _, theirs in pairs)
-        boot = Boot(calls_fd, answers_fd, control_fd, credit_fd, {})
+        boot = Boot(calls_fd, answers_fd, control_fd, credit_fd, {}, page)
         assert boot._bootstrap(0) == 0
         after = signal.getsignal(signal.SIGINT)
         assert (after is interrupt) == (interrupt == signal.SIG_IGN)

@@ -168,3 +168,31 @@ def test_it_is_closed_in_its_loop_also_if_nobody_ever_waited(peer: Peer) -> None
         assert open_fds() == before
 
     asyncio.run(main())
+
+
+def test_an_answer_that_came_just_before_the_end_is_not_lost(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = peer.process.wire
+    answer = wire.answer
+
+    def none_yet() -> Frame | None:
+        monkeypatch.undo()
+        assert answer() is None
+        peer.send()
+        wire.has_ended = True  # as the event loop says, in another thread
+        return None
+
+    monkeypatch.setattr(wire, "answer", none_yet)
+    assert content(peer.process.receive_within(1)) == b"answer"
+
+
+def test_who_has_ended_is_not_waited_for(peer: Peer) -> None:
+    async def main() -> None:
+        ear = ear_for(peer.process)
+        peer.process.wire.has_ended = True
+        assert await ear.answer() is None
+        ear.close()
+        await run_loop_once()
+
+    asyncio.run(main())

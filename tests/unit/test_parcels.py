@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -10,11 +13,49 @@ import pytest
 from asyncrun import Stopped, WorkerDied
 from asyncrun._checks import check_seconds
 from asyncrun._errors import NotSendableError, RemoteTraceback
-from asyncrun._parcels import pack, pack_error, raise_error, unpack
+from asyncrun._parcels import (
+    is_plain,
+    looks_nothing_up,
+    pack,
+    pack_error,
+    raise_error,
+    unpack,
+)
 
 
 class PlainError(Exception):
     pass
+
+
+@pytest.mark.parametrize(
+    ("func", "expected"),
+    [
+        (check_seconds, True),
+        (len, True),
+        (math.sqrt, True),
+        ([].append, False),
+        (PlainError, False),
+        (partial(len), False),
+        (threading.Lock().__exit__, False),
+    ],
+)
+def test_what_is_pickled_by_its_name(func: object, expected: bool) -> None:
+    assert is_plain(func) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, True),
+        ({"a": [1, 2.5, (b"b", True)]}, True),
+        (PlainError(), False),
+        (check_seconds, False),
+        (Path("a"), False),
+        ([[[set()]]], True),
+    ],
+)
+def test_what_runs_no_code_as_it_is_unpickled(value: object, expected: bool) -> None:
+    assert looks_nothing_up(pack(value, "it")) == expected
 
 
 class WantsTwoError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 
 from asyncrun._errors import NotStartedError
 from asyncrun._fleet import Fleet
-from asyncrun._frames import Decoder, Frame, encode
+from asyncrun._frames import SIZE, Decoder, Frame, encode
 from asyncrun._wire import Heard, Wire
 
 if TYPE_CHECKING:
@@ -107,3 +108,25 @@ def test_without_a_pidfd_there_is_nothing_to_wait_for(
     monkeypatch.delattr(os, "pidfd_open", raising=False)
     wire.connect(os.getpid())
     assert wire.fileno() == -1
+
+
+# rule 18
+def test_what_the_process_writes_into_the_page_is_seen_here(wire: Wire) -> None:
+    with mmap.mmap(wire.page, 1) as theirs:
+        wire.connect(os.getpid())
+        assert wire.page == -1
+        assert not wire.heeds()
+        theirs[0] = 1
+        assert wire.heeds()
+
+
+def test_where_there_is_no_such_page_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    wire = Wire()
+    assert wire.page == -1
+    assert not wire.heeds()
+    wire.close()
+
+
+def test_all_that_is_sent_ahead_goes_off_at_once(wire: Wire) -> None:
+    assert wire.send(bytes(2 * SIZE)) == 2 * SIZE
