@@ -47,7 +47,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._idle: dict[Process, None] = {}
         self._lent: dict[Process, None] = {}
-        self._returned = threading.Event()
+        self._returned = threading.Condition(self._lock)
         self._last: tuple[object, bytes] = None, b""
         self._is_closed = False
 
@@ -122,9 +122,9 @@ class Fleet:
             else:
                 process.end()
         finally:
-            with self._lock:
+            with self._returned:
                 self._lent.pop(process, None)
-            self._returned.set()
+                self._returned.notify_all()
 
     def pack(self, func: Callable[..., object], name: str) -> bytes:
         """Turn a function into bytes; into the same object as the last time, if that will do."""
@@ -149,10 +149,9 @@ class Fleet:
         limit = time.monotonic() + EXIT_PATIENCE
         for process in idle:
             process.end(max(0.0, limit - time.monotonic()))
-        limit = time.monotonic() + self._grace + TERM_PATIENCE + KILL_PATIENCE + EXIT_PATIENCE
-        while self._lent and (patience := limit - time.monotonic()) > 0:
-            self._returned.clear()
-            if self._lent:
-                self._returned.wait(min(patience, threading.TIMEOUT_MAX))
-        for process in list(self._lent):  # nobody has it: a KeyboardInterrupt came at a bad moment
+        patience = self._grace + TERM_PATIENCE + KILL_PATIENCE + EXIT_PATIENCE
+        with self._returned:
+            self._returned.wait_for(lambda: not self._lent, min(patience, threading.TIMEOUT_MAX))
+            lost = list(self._lent)
+        for process in lost:  # a KeyboardInterrupt came at a bad moment
             process.end()

@@ -60,7 +60,8 @@ class Runner:
     cancelled, or `stop` is called, every task is cancelled and every call asked to stop; then the
     runner waits up to ``grace`` seconds for those calls that have met a `safe_point` before (or
     looked at their token, or are inside an `StopToken.on_stop` block), and leaves. Calls still
-    running then are logged (logger ``asyncrun``, WARNING) and left behind in daemon threads.
+    running then are logged (logger ``asyncrun``, WARNING) and left behind in daemon threads; worker
+    processes are ended, with whatever runs in them.
 
     Errors come as AnyIO's task groups give them: in an exception group. A KeyboardInterrupt comes
     out as itself, with other errors as its cause.
@@ -136,8 +137,9 @@ class Runner:
 
         It is the module's `run_sync` with a slot of this runner and stopped with this runner.
 
-        On cancel: the await ends at once; the thread runs on, and its `stop_token` is set. A
-        result that it still returns is dropped; an exception other than `Stopped` is logged.
+        On cancel: the await ends at once; the call's `stop_token` is set. A thread runs on; a
+        process is ended, after up to ``grace`` seconds if the call has met a safe point. A result
+        that still comes is dropped; an exception other than `Stopped` is logged.
 
         Args:
             func: A plain function; for keyword arguments use `functools.partial`.
@@ -283,7 +285,7 @@ class Runner:
                 means 4 for each slot, at least 256. Fewer than ``limit`` leave slots unused.
             timeout: Seconds, above 0, that an item may take from when it begins. One that takes
                 longer is asked to stop, and its error is a `TimeoutError` (with ``item`` as an
-                attribute); its slot is not free before its thread has really ended.
+                attribute); its slot is not free before it has really ended.
             return_exceptions: Whether an `Exception` of an item takes the place of its result,
                 and the others go on; also a time-out.
             limit: How many slots it may take at once, at least 1; None means all. Fewer leave

@@ -89,6 +89,11 @@ def hook_around_long_steps(path: Path) -> None:
     path.write_text("cleaned up")
 
 
+def look_and_sleep(_: int) -> None:
+    safe_point()
+    stop_token().sleep(60)
+
+
 def arguments() -> list[str]:
     return sys.argv
 

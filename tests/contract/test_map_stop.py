@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -285,14 +287,18 @@ async def test_a_runner_reports_the_items_that_it_leaves_behind(
     def page(door: Gate) -> str:
         return door.stuck()
 
+    start = time.monotonic()
     async with Runner(grace=PATIENCE, name="ingest") as runner, runner.map(page, doors):
         await doors[0].at_rest(runner, 2)
         runner.stop()
         await anyio.sleep_forever()
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
+    title = re.escape(f"<Runner 'ingest'>: left running: {page.__qualname__}, ")
     for line in lines:
-        assert line.startswith(f"<Runner 'ingest'>: left running: {page.__qualname__}, 0.")
+        found = re.match(title + r"(\d+\.\d) s, at .*conftest\.py:", line)
+        assert found, line
+        assert float(found[1]) <= time.monotonic() - start + 0.05
 
 
 async def test_a_cancelled_task_enters_no_map_and_the_runner_goes_on() -> None:

@@ -6,17 +6,22 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections import Counter
 from functools import partial
+from multiprocessing import process as this_process
 from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from asyncrun import Runner, _fleet, _spawn
+from asyncrun import Runner, StopSource, _fleet, _spawn
+from asyncrun._child import Code
 from asyncrun._errand import Errand
 from asyncrun._fleet import Fleet
+from asyncrun._parcels import pack
 from asyncrun._wire import Heard, Wire
 from tests.contract import odd_jobs
 from tests.contract.conftest import PATIENCE, brought, until, wait_until
@@ -167,9 +172,72 @@ def test_no_signal_goes_to_a_process_that_was_reaped(monkeypatch: pytest.MonkeyP
     assert killed == []
 
 
+# rule 18
+def test_what_was_sent_ahead_is_taken_back_when_the_call_before_is_asked_to_stop() -> None:
+    fleet, source = Fleet(None, None, PATIENCE), StopSource()
+    process = fleet.take("a call")
+    process.start("a call")
+    process.watch(1, source.token)
+    process.send(pack(odd_jobs.look_and_sleep, "f"), pack((1,), "it"))
+    process.send_ahead([pack((number,), "it") for number in (2, 3)])
+    source.stop()
+    process.wake()
+    assert process.receive_within(None) is None
+    assert process.collect() == 2
+    frame = process.receive_within(None)
+    assert frame is not None
+    assert (frame.id, frame.code) == (1, Code.RAISED)
+    fleet.give(process)
+    assert process.is_alive()
+    fleet.close()
+
+
+async def test_without_a_thread_the_event_loop_brings_a_call_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "inside"
+    async with Runner(max_processes=1) as runner:
+        pid = await runner.run_sync(odd_jobs.pid, worker="process")
+        handle = runner.submit(odd_jobs.sleep_at, str(path), worker="process")
+        await brought(path.exists)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            handle.cancel()
+            await until(lambda: is_gone(pid))
+            await until(lambda: not runner.calls())
+        assert await runner.run_sync(odd_jobs.pid, worker="process") != pid
+
+
+async def test_without_a_thread_the_event_loop_ends_the_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with Runner(max_processes=1) as runner:
+        pid = await runner.run_sync(odd_jobs.pid, worker="process")
+        monkeypatch.setattr(anyio.to_thread, "run_sync", refuse)
+    assert is_gone(pid)
+
+
 #
 # To start one
 #
+
+
+def test_a_process_that_still_imports_its_main_module_starts_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(this_process.current_process(), "_inheriting", True, raising=False)
+    fleet = Fleet(None, None, 1.0)
+    worker = fleet.take("a call")
+    with pytest.raises(RuntimeError, match=r"below `if __name__ == '__main__':`"):
+        worker.start("a call")
+    fleet.give(worker)
+    fleet.close()
 
 
 @pytest.fixture

@@ -85,7 +85,9 @@ async def main():
         say("calls", len(runner.calls()))
 asyncrun.run(main)
 """
-    child = start(program(tmp_path, "import resource\n" + refuse[what], main))
+    environment = dict(os.environ)
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # which writes files, as another user too
+    child = start(program(tmp_path, "import resource\n" + refuse[what], main), env=environment)
     status, output, errors = child.finish()
     assert (status, errors) == (0, "")
     number = errno.EMFILE if what == "descriptors" else errno.EAGAIN

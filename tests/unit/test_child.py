@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Stopped, _child, safe_point, stop_token
-from asyncrun._child import NO_LEAVE, Boot, Code, Serving, may_hurry
+from asyncrun._child import NO_LEAVE, Boot, Code, Serving, _adopt, may_hurry
 from asyncrun._frames import Decoder, Frame, encode
 from asyncrun._parcels import pack, raise_error, unpack
 from asyncrun._stop import by_thread, current
@@ -254,6 +254,42 @@ def test_the_first_look_is_told_at_once_and_for_that_call_alone(
     assert worker.byte[0] == told
 
 
+def test_a_forked_child_that_returns_from_the_call_ends(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(worker.serving, "_pid", 1)  # as if this were a child of it
+    worker.call(1, add, 1)
+    with pytest.raises(SystemExit) as caught:
+        serve(worker)
+    assert caught.value.code == 0
+    worker.answers.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        worker.answer()
+
+
+def test_who_is_to_stop_is_remembered_until_its_turn_is_over(worker: Worker) -> None:
+    for key in (1, 2, 9):
+        worker.serving._stop(Frame(key, 0, b""))
+    for key in (1, 2, 3):
+        worker.call(key, add, key)
+    serve(worker)
+    assert [worker.answer()[1] for _ in range(3)] == [Code.RAISED, Code.RAISED, Code.RETURNED]
+    worker.serving._stop(Frame(10, 0, b""))
+    assert list(worker.serving._stopped) == [9, 10]
+
+
+def test_a_socket_is_shared_as_the_system_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(socket, "fromshare", {b"shared": theirs}.get, raising=False)
+    assert _adopt(b"shared") is theirs
+    for end in (ours, theirs):
+        end.close()
+
+
 def test_output_is_flushed_after_each_call_if_there_is_one(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,9 +416,10 @@ def test_a_parent_that_wants_nothing_gets_nothing(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("has_page", [False, True])
+@pytest.mark.parametrize("is_wanted", [False, True])
 @pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
 def test_it_begins_as_its_parent_says(
-    monkeypatch: pytest.MonkeyPatch, interrupt: Any, has_page: bool
+    monkeypatch: pytest.MonkeyPatch, interrupt: Any, is_wanted: bool, has_page: bool
 ) -> None:
     page = -1
     if has_page:
@@ -408,8 +445,8 @@ def test_it_begins_as_its_parent_says(
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         calls, answers = pairs[0][0], pairs[1][0]
-        for content in encode(Frame(0, 0, b"")):
-            calls.sendall(content)
+        if is_wanted:
+            calls.sendall(encode(Frame(0, 0, b""))[0])
         calls.shutdown(socket.SHUT_WR)
         calls_fd, answers_fd, control_fd, credit_fd = (theirs.detach() for _, theirs in pairs)
         boot = Boot(calls_fd, answers_fd, control_fd, credit_fd, {}, page)
@@ -418,7 +455,8 @@ def test_it_begins_as_its_parent_says(
         assert (after is interrupt) == (interrupt == signal.SIG_IGN)
         if after is not interrupt:
             signal.raise_signal(signal.SIGINT)  # nothing comes of it
-        assert received(answers, Decoder()).code == Code.READY
+        if is_wanted:
+            assert received(answers, Decoder()).code == Code.READY
     finally:
         signal.signal(signal.SIGINT, before)
         sys.stdout.close()

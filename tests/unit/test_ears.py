@@ -14,7 +14,7 @@ import pytest
 from asyncrun._child import Code
 from asyncrun._ears import ear_for
 from asyncrun._frames import Frame, encode
-from asyncrun._process import Process
+from asyncrun._process import Process, _after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +32,8 @@ class Peer:
         self._answers = self.process.wire.theirs[1].dup()
         self.process.wire.connect(os.getpid())
 
-    def send(self) -> None:
-        self._answers.sendall(encode(ANSWER)[0])
+    def send(self, part: slice = slice(None)) -> None:
+        self._answers.sendall(encode(ANSWER)[0][part])
 
     def close(self) -> None:
         self._answers.close()
@@ -196,3 +196,45 @@ def test_who_has_ended_is_not_waited_for(peer: Peer) -> None:
         await run_loop_once()
 
     asyncio.run(main())
+
+
+def test_a_waiter_that_is_startled_and_cancelled_at_once_puts_nothing_back(peer: Peer) -> None:
+    async def main() -> None:
+        process = peer.process
+        process.ear = ear_for(process)
+        waiter = asyncio.ensure_future(process.ear.answer())
+        await run_loop_once()
+        process.startle()
+        asyncio.get_running_loop().call_soon(waiter.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        assert process.answer() is None
+        process.forget()
+        await run_loop_once()
+
+    asyncio.run(main())
+
+
+def test_half_an_answer_is_none_yet(peer: Peer) -> None:
+    async def main() -> None:
+        process = peer.process
+        process.ear = ear_for(process)
+        waiter = asyncio.ensure_future(process.ear.answer())
+        peer.send(slice(20))
+        for _ in range(3):
+            await run_loop_once()
+        assert not waiter.done()
+        peer.send(slice(20, None))
+        assert content(await waiter) == b"answer"
+        process.forget()
+        await run_loop_once()
+
+    asyncio.run(main())
+
+
+def test_a_forked_child_closes_what_leads_to_its_parents_processes(peer: Peer) -> None:
+    answers = peer.process.wire.theirs[1]
+    _after_fork()
+    assert answers.fileno() == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        peer.process.wire.send(b"a call")
