@@ -53,6 +53,8 @@ class Errand(Stay[T]):
 
     __slots__ = ("_call", "_claimed", "_fleet", "_hook", "_packed", "_process", "is_light")
 
+    is_light: bool
+
     def __init__(self, call: Call[T], fleet: Fleet) -> None:
         self._call = call
         call.pid = 0
@@ -60,7 +62,7 @@ class Errand(Stay[T]):
         self._claimed = threading.Lock()
         self._packed: tuple[bytes, bytes] | None = None
         self._process: Process | None = None
-        self.is_light: bool = False
+        self.is_light = False
         self._hook: AbstractContextManager[None] = nullcontext()
 
     def begin(self) -> bool:

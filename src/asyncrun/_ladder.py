@@ -83,6 +83,9 @@ class Ladder:
 
         Args:
             heeds: Tells whether it is likely to end by itself, should there be no answer.
+
+        Returns:
+            Whether its process is to be ended.
         """
         if self.deadline is None or time.monotonic() < self.deadline:
             return False

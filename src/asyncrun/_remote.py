@@ -111,7 +111,7 @@ class RemoteLoop(Loop):
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
             self._mark(item)
             self.finish(item, FAILED, exc)
-            return None
+            return None  # noqa: ASYNC104 - in a thread nothing is cancelled
 
     def _lend(self, item: Item[Any], arguments: bytes) -> None:
         """Take a process, have one item run, and those that come meanwhile."""

@@ -48,6 +48,7 @@ class Inheritance:
 
     Attributes:
         fds: The file descriptors that it inherits.
+        DupFd: What such a one is pickled as.
     """
 
     fds: list[int]

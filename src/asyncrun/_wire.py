@@ -183,7 +183,13 @@ class Wire:
     #
 
     def send(self, content: memoryview | bytes) -> int:
-        """Send bytes, and tell how many went off.
+        """Send bytes.
+
+        Args:
+            content: The bytes.
+
+        Returns:
+            How many of them went off.
 
         Raises:
             BlockingIOError: There is no room.

@@ -123,7 +123,7 @@ async def test_calls_that_were_taken_back_do_not_count() -> None:
         runner.map(odd_jobs.nap_at_tens, range(300), worker="process") as results,
     ):
         calls = Counter([pid async for pid in results])
-    assert list(calls.values()) == [50] * 6
+        assert list(calls.values()) == [50] * 6
 
 
 # rule 20
@@ -217,6 +217,7 @@ async def test_without_a_thread_the_event_loop_ends_the_processes(
     async def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
+    pid = None
     async with Runner(max_processes=1) as runner:
         pid = await runner.run_sync(odd_jobs.pid, worker="process")
         monkeypatch.setattr(anyio.to_thread, "run_sync", refuse)
@@ -250,7 +251,7 @@ def many_arguments(monkeypatch: pytest.MonkeyPatch) -> int:
 async def test_a_process_may_need_more_at_its_start_than_a_pipe_holds(many_arguments: int) -> None:
     async with Runner(max_processes=1) as runner:
         _, argument = await runner.run_sync(odd_jobs.arguments, worker="process")
-    assert len(argument) == many_arguments
+        assert len(argument) == many_arguments
 
 
 async def test_a_process_that_ends_before_it_has_read_that_does_not_hold_up_its_call(

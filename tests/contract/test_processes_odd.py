@@ -35,8 +35,8 @@ async def test_a_time_out_behind_which_items_wait_costs_that_item_alone() -> Non
         ) as results,
     ):
         got = [result async for result in results]
-    assert isinstance(got[200], TimeoutError)
-    assert [*got[:200], *got[201:]] == [*range(200), *range(201, 400)]
+        assert isinstance(got[200], TimeoutError)
+        assert [*got[:200], *got[201:]] == [*range(200), *range(201, 400)]
 
 
 async def test_a_large_result_comes_though_many_items_were_sent_ahead_of_their_turn() -> None:
@@ -46,7 +46,7 @@ async def test_a_large_result_comes_though_many_items_were_sent_ahead_of_their_t
         runner.map(partial(odd_jobs.big_if, 300), items, worker="process") as results,
     ):
         got = [result async for result in results]
-    assert got == [(number, (number == 300) << 20) for number, _ in items]
+        assert got == [(number, (number == 300) << 20) for number, _ in items]
 
 
 async def test_items_behind_a_slow_one_go_to_another_process() -> None:
@@ -56,8 +56,8 @@ async def test_items_behind_a_slow_one_go_to_another_process() -> None:
         runner.map(job, range(200), worker="process", ordered=False) as results,
     ):
         got = [result async for result in results]
-    assert sorted(got) == list(range(200))
-    assert got[-1] == 100
+        assert sorted(got) == list(range(200))
+        assert got[-1] == 100
 
 
 # rule 20
@@ -168,8 +168,8 @@ async def test_each_item_of_a_function_that_cannot_be_loaded_fails_with_as_short
         ) as results,
     ):
         errors = [str(error.__cause__) async for error in results if isinstance(error, TypeError)]
-    assert len(errors) == 50
-    assert len(set(errors)) == 1
+        assert len(errors) == 50
+        assert len(set(errors)) == 1
 
 
 # rule 2
@@ -227,8 +227,9 @@ async def test_a_map_without_memory_for_an_answer_ends_its_process(
     async with Runner(max_processes=1) as runner:
         pid = await runner.run_sync(odd_jobs.pid, worker="process")
         monkeypatch.setattr(Process, "answer", no_memory)
+        other = Runner(max_processes=1)
         with pytest.RaisesGroup(MemoryError, flatten_subgroups=True, allow_unwrapped=True):
-            async with Runner(max_processes=1) as other:
+            async with other:
                 other_map = other.map(odd_jobs.same, range(100), worker="process")
                 async with other_map as results:
                     async for _ in results:
@@ -269,8 +270,8 @@ async def test_a_process_that_ignores_sigterm_and_what_it_started_are_killed(
         (info,) = runner.calls()
         handle.cancel()
         assert await runner.run_sync(odd_jobs.same, 1, worker="process") == 1
-    for pid in (info.pid, int(path.read_text())):
-        await until(partial(is_gone, pid))
+        for pid in (info.pid, int(path.read_text())):
+            await until(partial(is_gone, pid))
 
 
 def is_gone(pid: int | None) -> bool:

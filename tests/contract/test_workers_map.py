@@ -140,13 +140,13 @@ async def test_ordered_results_wait_for_the_first_and_quick_items_pass_a_slow_on
 
 async def test_it_counts_what_starts_and_ends(worker: Kind, post: Callable[[], Post]) -> None:
     places = [post() for _ in range(3)]
-    whats = ["stuck", "fail", "stuck"]
+    kinds = ["stuck", "fail", "stuck"]
 
     def counts() -> tuple[int | None, int, int, int, int]:
         return results.total, results.started, results.done, results.failed, results.running
 
     async with Runner(max_threads=2, max_processes=2) as runner:
-        items = [(what, place.path) for what, place in zip(whats, places, strict=True)]
+        items = [(what, place.path) for what, place in zip(kinds, places, strict=True)]
         results = runner.map(
             jobs.fail_or_stay, items, worker=worker, return_exceptions=True, ordered=False
         )

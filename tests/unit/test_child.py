@@ -107,7 +107,10 @@ def listen(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[object]:
         killed.append(status)
         raise SystemExit
 
-    monkeypatch.setattr(os, "killpg", lambda *args: killed.append(args))
+    def kill(*args: object) -> None:
+        killed.append(args)
+
+    monkeypatch.setattr(os, "killpg", kill)
     monkeypatch.setattr(os, "_exit", leave)
     worker.control.shutdown(socket.SHUT_WR)
     with pytest.raises(SystemExit):
@@ -427,7 +430,7 @@ def test_it_begins_as_its_parent_says(
         os.truncate(page, 1)
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setattr(sys, "stdout", open(os.devnull, "w"))  # noqa: PTH123, SIM115
-    monkeypatch.setattr(os, "_exit", lambda _: None)
+    monkeypatch.setattr(os, "_exit", {0: None, 1: None}.get)
     pairs = [socket.socketpair() for _ in range(4)]
     served: list[socket.socket] = []
 

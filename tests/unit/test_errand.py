@@ -49,4 +49,5 @@ def test_what_is_not_is_not(value: object) -> None:
 
 
 def test_neither_is_what_is_not_pickled_by_its_name() -> None:
-    assert not is_light([].append, (1,))
+    numbers: list[int] = []
+    assert not is_light(numbers.append, (1,))

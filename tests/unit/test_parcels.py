@@ -22,6 +22,8 @@ from asyncrun._parcels import (
     unpack,
 )
 
+NUMBERS = [1, 2]
+
 
 class PlainError(Exception):
     pass
@@ -33,7 +35,7 @@ class PlainError(Exception):
         (check_seconds, True),
         (len, True),
         (math.sqrt, True),
-        ([].append, False),
+        (NUMBERS.append, False),
         (PlainError, False),
         (partial(len), False),
         (threading.Lock().__exit__, False),
@@ -51,7 +53,7 @@ def test_what_is_pickled_by_its_name(func: object, expected: bool) -> None:
         (PlainError(), False),
         (check_seconds, False),
         (Path("a"), False),
-        ([[[set()]]], True),
+        ([[[NUMBERS]]], True),
     ],
 )
 def test_what_runs_no_code_as_it_is_unpickled(value: object, expected: bool) -> None:
