@@ -210,24 +210,25 @@ asyncrun.run(main)
     assert child.finish() == (0, "all right\n", "")
 
 
-@pytest.mark.parametrize("how", ["stays", "leaves"])
-def test_a_thread_that_a_call_leaves_behind_does_not_hold_up_the_end(
-    start: Callable[..., Child], tmp_path: Path, how: str
+@pytest.mark.parametrize("calls", ["None", "1"])
+@pytest.mark.parametrize("hang", ["threading.Thread(target=nap).start()", "atexit.register(nap)"])
+def test_neither_a_thread_that_is_left_nor_an_exit_handler_that_hangs_holds_up_the_end(
+    start: Callable[..., Child], tmp_path: Path, hang: str, calls: str
 ) -> None:
-    behind = """
-def behind():
-    threading.Thread(target=nap).start()
+    hanging = f"""
+def hanging():
+    {hang}
     return os.getpid()
 """
-    main = """
+    main = f"""
 async def main():
-    async with Runner(max_processes=1) as runner:
-        say(await runner.run_sync(behind, worker="process"))
+    async with Runner(max_processes=1, max_calls_per_worker={calls}) as runner:
+        say(await runner.run_sync(hanging, worker="process"))
         begin = time.monotonic()
     say("left", time.monotonic() - begin < 8)
 asyncrun.run(main)
-""".replace("max_processes=1", "max_processes=1" + ", max_calls_per_worker=1" * (how == "leaves"))
-    child = start(program(tmp_path, behind, main))
+"""
+    child = start(program(tmp_path, hanging, main))
     pids = numbers(child._line())
     child.expect("left True")
     assert all_gone(pids, 0)
@@ -256,29 +257,6 @@ asyncrun.run(main)
 """
     child = start(program(tmp_path, lasting, main))
     assert child.finish() == (0, "worker's\nleft\nparent's\n", "")
-
-
-def test_an_exit_handler_that_hangs_does_not_hold_up_the_end(
-    start: Callable[..., Child], tmp_path: Path
-) -> None:
-    lasting = """
-def lasting():
-    atexit.register(nap)
-    return os.getpid()
-"""
-    main = """
-async def main():
-    async with Runner(max_processes=1) as runner:
-        say(await runner.run_sync(lasting, worker="process"))
-        begin = time.monotonic()
-    say("left", time.monotonic() - begin < 8)
-asyncrun.run(main)
-"""
-    child = start(program(tmp_path, lasting, main))
-    pids = numbers(child._line())
-    child.expect("left True")
-    assert all_gone(pids, 0)
-    assert child.finish() == (0, "", "")
 
 
 # rule 20

@@ -146,8 +146,7 @@ def terminal() -> Generator[tuple[int, dict[str, Any]]]:
         os.close(slave)
 
 
-SIGNALLED = """
-os.dup2(0, 2)  # the terminal
+ENDED = """
 async def main():
     async with Runner(max_processes=2, grace=30) as runner:
         await runner.run_sync(parents, int, worker="process")
@@ -155,6 +154,7 @@ async def main():
             runner.submit({call}, worker="process")
 asyncrun.run(main, **run_options)
 """
+SIGNALLED = "os.dup2(0, 2)  # the terminal" + ENDED
 
 
 # rules 14 and 20
@@ -173,16 +173,6 @@ def test_ctrl_c_in_a_terminal_reaches_only_the_parent_which_ends_all(
         shown = os.read(master, 65536).decode().replace("\r\n", "\n").removeprefix("^C")
     assert (status, output, shown) == (-signal.SIGINT, said, LAST_LINE)
     assert all_gone(pids, 0)
-
-
-ENDED = """
-async def main():
-    async with Runner(max_processes=2, grace=30) as runner:
-        await runner.run_sync(parents, int, worker="process")
-        for _ in range(2):
-            runner.submit({call}, worker="process")
-asyncrun.run(main, **run_options)
-"""
 
 
 # rules 14 and 18
