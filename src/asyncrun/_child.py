@@ -91,6 +91,7 @@ class Boot:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Not SIG_IGN, which what is started here would inherit.
             signal.signal(signal.SIGINT, _do_nothing)
+            getattr(os, "register_at_fork", dict)(after_in_child=_after_fork)
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -118,6 +119,11 @@ def _map(page: int) -> mmap.mmap | bytearray:
 
 def _do_nothing(_signum: int, _frame: FrameType | None) -> None:
     """Handle SIGINT."""
+
+
+def _after_fork() -> None:
+    if signal.getsignal(signal.SIGINT) is _do_nothing:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @final

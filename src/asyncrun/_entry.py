@@ -5,6 +5,7 @@ Rules of this room (DESIGN.md, 13 to 17):
 - Only this room touches the signal dispositions of the process, and it puts them back.
 - A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
   kernel's default back, posts one callback to the loop and releases one lock; it never waits.
+- A forked child has the handlers that the program would have without `run`, from its first moment.
 - How a process ends by a signal is the business of `_exit`.
 """
 
@@ -103,13 +104,13 @@ class _Signals:
         self._cancel: Callable[[], None] | None = None
         self._closing = False
         self._collected = False
-        self._pid = os.getpid()
 
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         if self._exit_timeout is not None:
             self._watchdog = _Watchdog(self._exit_timeout)
+        _taken_by.append(self)
         for signum in SIGNALS:
             if is_default(signum):
                 self._previous[signum] = signal.getsignal(signum)
@@ -122,15 +123,21 @@ class _Signals:
         tb: TracebackType | None,
     ) -> None:
         self._closing = True
+        self.give_back()
+        if self._collected:
+            gc.enable()
+        if self._watchdog is not None and self.first is None:
+            self._watchdog.dismiss()
+
+    def give_back(self) -> None:
+        """Put the handlers back that stood there before."""
         for signum, previous in self._previous.items():
             current = signal.getsignal(signum)
             # Ours, or the default that the first signal put there; else main has set its own.
             if current == self._on_signal or (self.first is not None and current == signal.SIG_DFL):
                 signal.signal(signum, previous)
-        if self._collected:
-            gc.enable()
-        if self._watchdog is not None and self.first is None:
-            self._watchdog.dismiss()
+        with suppress(ValueError):  # a forked child has done this before
+            _taken_by.remove(self)
 
     async def supervise(
         self, main: Callable[[*ArgsT], Coroutine[Any, Any, T]], args: tuple[*ArgsT]
@@ -179,10 +186,6 @@ class _Signals:
             os.close(writer)
 
     def _on_signal(self, signum: int, _: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # a forked child has this handler, but not this loop
-            signal.signal(signum, self._previous[signum])
-            signal.raise_signal(signum)
-            return
         if self.first is None:
             self.first = signum
             if self._watchdog is not None:
@@ -199,6 +202,38 @@ class _Signals:
 
 
 _set_wakeup_fd: Final = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
+
+_taken_by: Final[list[_Signals]] = []
+
+_forking: Final = threading.local()
+
+
+def _before_fork() -> None:
+    """Hold signals back until the child has its own handlers.
+
+    Python forgets, in a new child, the signals that it has caught so far: one whose handler is
+    written in Python would be lost. A pool of `multiprocessing` that ends at once would wait for
+    such a child for ever.
+    """
+    if _taken_by:
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _after_fork() -> None:
+    if (mask := _forking.__dict__.pop("mask", None)) is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _after_fork_in_child() -> None:
+    for signals in _taken_by[:]:
+        signals.give_back()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no such thing
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+    )
 
 
 @final

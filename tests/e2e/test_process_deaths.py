@@ -308,3 +308,25 @@ def ignored():
 """
     child = start(program(tmp_path, functions, main))
     assert child.finish() == (0, f"({ignored}, False, 0)\n", "")
+
+
+# rule 20
+def test_what_a_call_forks_can_be_interrupted(start: Callable[..., Child], tmp_path: Path) -> None:
+    main = """
+async def main():
+    async with Runner() as runner:
+        say(await runner.run_sync(fork, worker="process"))
+asyncrun.run(main)
+"""
+    functions = """
+def fork():
+    if (pid := os.fork()) == 0:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            os._exit(5)
+        os._exit(6)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+    child = start(program(tmp_path, functions, main))
+    assert child.finish() == (0, "5\n", "")

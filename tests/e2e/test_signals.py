@@ -298,19 +298,42 @@ def test_a_forked_child_gets_what_the_program_would_have_had(start: Callable[...
     child = start(
         HEAD
         + """
+before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
 async def main():
-    pid = os.fork()
-    if pid == 0:
-        os.kill(os.getpid(), signal.SIGTERM)
+    if (pid := os.fork()) == 0:
+        after = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+        os._exit(after == before and not signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    say(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    os.kill(os.getpid(), signal.SIGINT)
+    await anyio.sleep(60)
+asyncrun.run(main)
+"""
+    )
+    line = "asyncrun: interrupted by SIGINT\n"
+    assert child.finish() == (-signal.SIGINT, "1\nset()\n", line)
+
+
+@pytest.mark.parametrize("where", ["one()", "await runner.run_sync(one)"])
+def test_a_forked_child_ends_by_a_signal_of_its_first_moment(
+    start: Callable[..., Child], where: str
+) -> None:
+    child = start(
+        HEAD
+        + f"""
+def one():
+    if (pid := os.fork()) == 0:
         time.sleep(60)
-    _, status = os.waitpid(pid, 0)
-    say(os.waitstatus_to_exitcode(status))
-    await anyio.sleep(0)
+    os.kill(pid, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+async def main():
+    async with asyncrun.Runner() as runner:
+        say({{{where} for _ in range(100)}})
     return "not cancelled"
 say(asyncrun.run(main))
 """
     )
-    assert child.finish() == (0, f"{-signal.SIGTERM}\nnot cancelled\n", "")
+    assert child.finish() == (0, f"{{{-signal.SIGTERM}}}\nnot cancelled\n", "")
 
 
 def test_run_passes_arguments_and_gives_the_result(

@@ -458,6 +458,9 @@ def test_it_begins_as_its_parent_says(
         assert (after is interrupt) == (interrupt == signal.SIG_IGN)
         if after is not interrupt:
             signal.raise_signal(signal.SIGINT)  # nothing comes of it
+        _child._after_fork()
+        expected = interrupt if interrupt == signal.SIG_IGN else signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is expected
         if is_wanted:
             assert received(answers, Decoder()).code == Code.READY
     finally:

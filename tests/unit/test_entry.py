@@ -237,11 +237,16 @@ def test_a_signal_while_the_handlers_are_taken_back_is_kept_and_changes_none(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_in_a_forked_child_the_handler_hands_the_signal_on(restored: None) -> None:
-    got: list[int] = []
+def test_a_forked_child_gives_the_handlers_back_at_once_and_may_leave_run(restored: None) -> None:
+    before = [signal.getsignal(signum) for signum in _exit.SIGNALS]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     signals = _entry._Signals(None)
-    signals._pid = -1
-    signals._previous = {SIGNUM: lambda signum, frame: got.append(signum)}
-    signals._on_signal(SIGNUM, None)
-    assert got == [SIGNUM]
-    assert signals.first is None
+    with signals:
+        _entry._before_fork()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask | set(_exit.SIGNALS)
+        _entry._after_fork_in_child()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+        assert [signal.getsignal(signum) for signum in _exit.SIGNALS] == before
+    assert [signal.getsignal(signum) for signum in _exit.SIGNALS] == before
+    _entry._before_fork()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
