@@ -321,6 +321,8 @@ def test_a_forked_child_ends_by_a_signal_of_its_first_moment(
     child = start(
         HEAD
         + f"""
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork where there are threads
 def one():
     if (pid := os.fork()) == 0:
         time.sleep(60)
