@@ -16,20 +16,23 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
+import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import anyio
 
-from ._calls import all_running, announced, report
+from ._calls import all_running, announced, is_busy, report
 from ._checks import check_async, check_timeout, coroutine_of
 from ._errors import Interrupted, first_of
-from ._exit import SIGNALS, die, end_by, is_default, is_interactive, say
+from ._exit import SIGNALS, die, end_by, handler_after, is_default, is_interactive, notice, say
+from ._terminal import note_modes, restore_modes
 from ._threads import loop_poster
+from ._wakeup import waking_the_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from types import FrameType, TracebackType
     from typing import TypeVarTuple
 
@@ -48,11 +51,11 @@ def run(
 ) -> T:
     """Run an async program, and end it well on Ctrl-C.
 
-    It is `anyio.run` with these additions. The first SIGINT or SIGTERM (or Ctrl-Break, on
+    It is `anyio.run` with these additions. The first SIGINT, SIGTERM or SIGHUP (or Ctrl-Break, on
     Windows) cancels main at once; when it has unwound, `Interrupted` is raised here. Left
     uncaught, that prints one line and a line for each call left running, runs the ``atexit``
     handlers, flushes the standard streams, and ends the process by that same signal. A second
-    signal ends the process at once.
+    signal ends the process at once; a SIGTERM or SIGHUP that repeats one within a second does not.
 
     Signals that are ignored (``nohup``) or that the program handles itself are left alone; so are
     all signals where `run` is not called in the main thread.
@@ -76,6 +79,7 @@ def run(
     """
     check_timeout("exit_timeout", exit_timeout)
     check_async("run()", main)
+    note_modes(anew=not is_busy())
     signals = _Signals(exit_timeout)
     options = None if backend_options is None else dict(backend_options)
     try:
@@ -115,6 +119,8 @@ class _Signals:
             if is_default(signum):
                 self._previous[signum] = signal.getsignal(signum)
                 signal.signal(signum, self._on_signal)
+        if self.first is not None:  # it came between two of them
+            self._prepare_for_later(self.first)
 
     def __exit__(
         self,
@@ -133,8 +139,10 @@ class _Signals:
         """Put the handlers back that stood there before."""
         for signum, previous in self._previous.items():
             current = signal.getsignal(signum)
-            # Ours, or the default that the first signal put there; else main has set its own.
-            if current == self._on_signal or (self.first is not None and current == signal.SIG_DFL):
+            # Ours, or what the first signal put there; else main has set its own.
+            if current == self._on_signal or (
+                self.first is not None and current == handler_after(self.first, signum)
+            ):
                 signal.signal(signum, previous)
         with suppress(ValueError):  # a forked child has done this before
             _taken_by.remove(self)
@@ -144,7 +152,7 @@ class _Signals:
     ) -> T:
         """Run main in a scope that the first signal cancels."""
         announced.set(lambda: self.first is not None)
-        with self._waking_the_loop(), anyio.CancelScope() as scope:
+        with waking_the_loop(), anyio.CancelScope() as scope:
             self._cancel = partial(loop_poster(), scope.cancel)
             if self.first is not None:  # it came while the loop was being set up
                 scope.cancel()
@@ -154,54 +162,31 @@ class _Signals:
                 self._cancel = None
         return cast("T", None)  # `run` raises Interrupted
 
-    @contextmanager
-    def _waking_the_loop(self) -> Generator[None]:
-        """Let a signal wake the loop even if it came just before the loop went to wait.
-
-        A handler written in Python runs when the main thread gets to it. The system call that it
-        waits in ends early only if the signal comes during the call, and to that very thread.
-        uvloop, Trio and asyncio on Windows set a wake-up descriptor; asyncio elsewhere does not.
-        """
-        if not self._previous:
-            yield
-            return
-        if (others := _set_wakeup_fd(-1)) != -1:
-            _set_wakeup_fd(others)
-            yield
-            return
-        import asyncio  # noqa: PLC0415 - it is loaded: the loop that runs here is its
-
-        loop = asyncio.get_running_loop()
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        loop.add_reader(reader, os.read, reader, 4096)
-        _set_wakeup_fd(writer)
-        try:
-            yield
-        finally:
-            if (current := _set_wakeup_fd(-1)) != writer:  # main has set one
-                _set_wakeup_fd(current)
-            loop.remove_reader(reader)
-            os.close(reader)
-            os.close(writer)
-
     def _on_signal(self, signum: int, _: FrameType | None) -> None:
-        if self.first is None:
-            self.first = signum
-            if self._watchdog is not None:
-                self._watchdog.arm(signum)
+        if self.first is not None:  # within PAUSE, or main's own handler has handed it on
+            return
+        self.first = signum
+        notice()
+        if self._watchdog is not None:
+            self._watchdog.arm(signum)
         if self._closing:
             return
         if gc.isenabled():  # what unwinds makes much garbage, and mostly the process ends then
             self._collected = True
             gc.disable()
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
         if (cancel := self._cancel) is not None:
             cancel()
+        time.sleep(PAUSE)
+        self._prepare_for_later(signum)
+
+    def _prepare_for_later(self, first: int) -> None:
+        for each in self._previous:
+            signal.signal(each, handler_after(first, each))
 
 
-_set_wakeup_fd: Final = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
+PAUSE: Final = 0.0005
+"""Seconds for a sender that signals this process and then its whole group: with a single core, it
+gets to the second signal only when this process sleeps. A person needs a hundred times as long."""
 
 _taken_by: Final[list[_Signals]] = []
 
@@ -276,6 +261,7 @@ class _Watchdog:
         say([f"still here {self._seconds:g} s after {name}; the stacks of all threads:"])
         with suppress(Exception):
             self._dump()
+        restore_modes()
         die(signum)
 
 

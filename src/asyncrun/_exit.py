@@ -16,24 +16,59 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from ._calls import is_busy
+from ._terminal import restore_modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
 )
-"""Those that end a program, or that a program ends well on."""
+"""Signals that ask the process to end."""
+
+REPEATABLE: Final = frozenset(SIGNALS) - {signal.SIGINT, getattr(signal, "SIGBREAK", 0)}
+"""Signals that come from programs, and often twice: coreutils' `timeout` signals its child and then
+its group, systemd sends SIGHUP after SIGTERM, a shell passes on a SIGHUP that the kernel sent."""
+
+REPETITION: Final = 1.0
+"""Seconds within which further ones of them are the same request."""
 
 
 def is_default(signum: int) -> bool:
     """Tell whether nobody has set a handler for one of `SIGNALS`."""
     python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
     return signal.getsignal(signum) == python_default
+
+
+_noticed: Final[list[float]] = []
+
+
+def notice() -> None:
+    """Note that the first signal has come, now."""
+    _noticed[:] = [time.monotonic()]
+
+
+def handle_repetition(signum: int, _: FrameType | None) -> None:
+    """Ignore a signal that repeats the first one; end the process at once by a later one."""
+    if not _noticed or time.monotonic() - _noticed[0] >= REPETITION:
+        die(signum)
+
+
+def handler_after(first: int, signum: int) -> Callable[[int, FrameType | None], None] | int:
+    """Return the handler that a signal is to have once the first one has come.
+
+    It is the kernel's default, which ends the process even if the main thread is stuck, unless
+    the signal may repeat the first one.
+    """
+    return handle_repetition if REPEATABLE.issuperset((first, signum)) else signal.SIG_DFL
 
 
 def end_by(signum: int, last_words: Callable[[], list[str]]) -> None:
@@ -45,7 +80,8 @@ def end_by(signum: int, last_words: Callable[[], list[str]]) -> None:
     """
     for each in SIGNALS:
         if is_default(each):  # the next one is to end even an exit handler that hangs
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, handler_after(signum, each))
+    restore_modes()
     say(last_words())
     atexit.unregister(free_streams)  # there will be no finalization
     with suppress(BaseException):
@@ -90,6 +126,7 @@ def free_streams() -> None:
     """
     if not is_busy():
         return
+    restore_modes()
     try:
         flush_streams(None)
     finally:

@@ -23,6 +23,7 @@ from ._calls import all_running, log_left_behind
 from ._errors import Stopped, WrongStateError, first_of
 from ._stop import NEVER, StopSource, StopToken, current
 from ._threads import loop_poster
+from ._wakeup import waking_the_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -91,6 +92,8 @@ class Group:
         await self._group.__aenter__()
         self._own.add(anyio.get_current_task().id)
         self._thread = threading.get_ident()
+        self._wakeup = waking_the_loop()
+        self._wakeup.__enter__()
         self._state = State.ENTERED
 
     async def leave(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
@@ -114,6 +117,7 @@ class Group:
                     await self._wait_while(self._is_ending)
                 await self._close()  # noqa: ASYNC102 - shielded and bounded
             finally:
+                self._wakeup.__exit__(None, None, None)
                 log_left_behind(self.owner, self.running())
                 del exc, traceback
 

@@ -26,6 +26,8 @@ import anyio.to_thread
 
 from ._checks import check_blocking
 from ._loops import NO_LOOPS, Loop
+from ._terminal import note_modes
+from ._wakeup import waking_the_loop
 from ._work import Call
 from ._worker import Worker
 
@@ -73,7 +75,8 @@ async def run_sync(
     """
     check_blocking("run_sync()", func)
     slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter
-    return await ThreadWorker(slots).run(Call(func, args))
+    with waking_the_loop():
+        return await ThreadWorker(slots).run(Call(func, args))
 
 
 @final
@@ -94,6 +97,7 @@ class ThreadWorker(Worker):
         self._queue = queue
         self._post = loop_poster()
         self._cancellations = cancellations()
+        note_modes()
 
     @property
     def capacity(self) -> int:

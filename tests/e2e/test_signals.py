@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
-BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+ALL = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 # rule 13
-@BOTH
+@ALL
 def test_main_is_cancelled_and_run_raises_interrupted_when_it_has_unwound(
     start: Callable[..., Child], backend: str, signum: signal.Signals
 ) -> None:
@@ -120,7 +120,7 @@ asyncrun.run(main, **run_options)
 
 
 # rule 15
-@BOTH
+@ALL
 def test_a_second_signal_ends_the_process_at_once_even_if_the_loop_is_blocked(
     start: Callable[..., Child], backend: str, signum: signal.Signals
 ) -> None:
