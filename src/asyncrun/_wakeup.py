@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import anyio.lowlevel
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from types import TracebackType
 
 _set_wakeup_fd: Final = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
@@ -34,8 +35,8 @@ _set_wakeup_fd: Final = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
 class _WakeUp:
     """The descriptor of one event loop: a context manager that may be entered several times.
 
-    Its sockets stay open, and known to the loop, until the loop is collected: opening them costs
-    a sixth of a whole call.
+    Its sockets stay open until the loop shuts its asynchronous generators down, or is collected:
+    opening them costs a sixth of a whole call.
     """
 
     def __init__(self, loop: Any) -> None:
@@ -46,7 +47,23 @@ class _WakeUp:
         self._receiver.settimeout(0)
         self._sender.settimeout(0)
         loop.add_reader(self._receiver.fileno(), self._receive)
-        weakref.finalize(loop, self.close).atexit = False
+        self._keeper: AsyncGenerator[None] | None = self._keep()
+        with suppress(StopIteration):
+            self._keeper.__anext__().send(None)
+
+    async def _keep(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self._keeper = None  # it holds the loop, where Python 3.11 does not see that
+            if not self.is_closed():  # in a forked child it is
+                loop: Any = anyio.lowlevel.current_token().native_token
+                loop.remove_reader(self._receiver.fileno())
+                self.close()
+
+    def is_closed(self) -> bool:
+        """Return True if a new one is needed."""
+        return self._sender.fileno() == -1
 
     def __enter__(self) -> None:
         self._users += 1
@@ -66,6 +83,8 @@ class _WakeUp:
                 self._uninstall()
 
     def _uninstall(self) -> None:
+        if self.is_closed():
+            return
         if (current := _set_wakeup_fd(self._sender.fileno())) == self._sender.fileno():
             _set_wakeup_fd(-1)
         else:
@@ -85,7 +104,7 @@ class _WakeUp:
             return b""
 
     def close(self) -> None:
-        """Remove the descriptor and close the sockets, when the loop is gone."""
+        """Remove the descriptor and close the sockets; the loop has ended, or will be gone."""
         if self._users:
             if not _is_main_thread():
                 self._receiver.detach()  # its number must not become that of another file
@@ -95,6 +114,9 @@ class _WakeUp:
             self._uninstall()
         self._receiver.close()
         self._sender.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 @final
@@ -113,7 +135,8 @@ class _Nothing:
 
 _NOTHING: Final = _Nothing()
 
-_known: Final[weakref.WeakKeyDictionary[Any, _WakeUp]] = weakref.WeakKeyDictionary()
+# A loop holds its descriptor by the reader, and the descriptor's generator holds the loop.
+_known: Final[weakref.WeakKeyDictionary[Any, weakref.ref[_WakeUp]]] = weakref.WeakKeyDictionary()
 
 
 def waking_the_loop() -> _WakeUp | _Nothing:
@@ -123,8 +146,10 @@ def waking_the_loop() -> _WakeUp | _Nothing:
     loop = anyio.lowlevel.current_token().native_token
     if not isinstance(loop, asyncio.SelectorEventLoop):
         return _NOTHING
-    if (known := _known.get(loop)) is None:
-        known = _known[loop] = _WakeUp(loop)
+    link = _known.get(loop)
+    if link is None or (known := link()) is None or known.is_closed():
+        known = _WakeUp(loop)
+        _known[loop] = weakref.ref(known)
     return known
 
 
@@ -134,8 +159,9 @@ def _is_main_thread() -> bool:
 
 def _after_fork() -> None:
     """Remove the descriptors in a forked child: its signals are not to wake the parent's loop."""
-    for known in list(_known.values()):
-        known.close()
+    for link in list(_known.values()):
+        if (known := link()) is not None:
+            known.close()
     _known.clear()
 
 

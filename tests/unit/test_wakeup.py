@@ -194,6 +194,20 @@ def test_one_whose_coroutine_is_closed_in_another_thread_stays_until_the_loop_go
     assert current() == -1
 
 
+@pytest.mark.filterwarnings("ignore:asynchronous generator .* was scheduled after")
+def test_a_loop_that_runs_again_after_it_has_shut_its_generators_down_has_a_new_one() -> None:
+    async def main() -> None:
+        async with asyncrun.Runner():
+            assert current() != -1
+
+    loop = asyncio.new_event_loop()
+    for _ in range(2):
+        loop.run_until_complete(main())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        assert current() == -1
+    loop.close()
+
+
 def test_a_forked_child_does_not_wake_its_parents_loop() -> None:
     async def main() -> None:
         async with asyncrun.Runner():
