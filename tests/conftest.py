@@ -20,6 +20,9 @@ from asyncrun._calls import all_running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# A child spends half of its start on compiling, unless one of them may keep the bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "asyncio": ("asyncio", {}),
     "uvloop": ("asyncio", {"use_uvloop": True}),

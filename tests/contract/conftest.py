@@ -181,7 +181,7 @@ def lean() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:  # of its own, for a test may undo its own ones
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         patch.setattr(sys.modules["__main__"], "__spec__", None)
-        patch.delattr(sys.modules["__main__"], "__file__")
+        patch.delattr(sys.modules["__main__"], "__file__", raising=False)  # pytest-xdist has none
         yield
 
 
