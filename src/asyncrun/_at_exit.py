@@ -5,6 +5,8 @@ Rules of this room:
 - A normal exit first finishes the work of all pools, as `concurrent.futures` does; what is stuck
   after it was asked to stop holds nothing up.
 - An exit by an uncaught KeyboardInterrupt, and a Ctrl-C while work is being finished, stop it.
+  From then on the kernel ends the process by the next Ctrl-C, at once and without a word. A handler
+  of the program's own stays in place.
 - A forked child has none of its parent's threads, and so none of their work.
 """
 
@@ -15,36 +17,73 @@ import os
 import signal
 import sys
 import threading
-from typing import Final
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from ._calls import all_running, report
-from ._exit import end_by, is_default, is_interactive
+from ._calls import all_running, report, snapshot
+from ._exit import PAUSE, end_by, is_interactive, is_terminal, say
 from ._pool import Pool, exiting, pools
 from ._stop import by_thread
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], Any] | int | None
+
 INTERRUPTED: Final = "the program was interrupted"
+
+NOTICEABLE: Final = 1.0
+"""Seconds of waiting after which a person wants to know why."""
 
 
 def _finish() -> None:
-    exiting.set()
-    known = pools()
-    # What the interpreter has just printed, and ends with.
-    uncaught = None if is_interactive() else getattr(sys, "last_value", None)
+    # Else it is the program's own affair.
+    is_ours = signal.getsignal(signal.SIGINT) == signal.default_int_handler
     try:
+        if is_ours:
+            _handle(_on_first)
+        exiting.set()
+        # What the interpreter has just printed, and ends with.
+        uncaught = None if is_interactive() else getattr(sys, "last_value", None)
         if isinstance(uncaught, KeyboardInterrupt):
-            _stop(known)
+            if is_ours:
+                _handle(signal.SIG_DFL)
+            _stop(pools())
         else:
-            _wait(known)
+            _wait(pools())
+        if is_ours:
+            _handle(signal.default_int_handler)
     except KeyboardInterrupt:
-        _stop(known)
-        if is_default(signal.SIGINT):  # else it is the program's own affair
+        if is_ours:
+            _handle(signal.SIG_DFL)
+        _stop(pools())
+        if is_ours:
             end_by(signal.SIGINT, lambda: ["interrupted by SIGINT", *report(all_running())])
         raise
+
+
+def _handle(handler: Handler) -> None:
+    """Set the handler of SIGINT, where Python has signals: not in a subinterpreter."""
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, handler)
+
+
+def _on_first(_: int, __: FrameType | None) -> None:
+    """Interrupt the wait, and let the kernel end the process by the next signal.
+
+    A second one that comes before the kernel's default is in place is part of the first one.
+    """
+    time.sleep(PAUSE)
+    _handle(signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _wait(known: list[Pool]) -> None:
     for pool in known:
         pool.close()
+    _announce(known)
     for pool in known:
         pool.wait(pending=False)
         if pool.waiting:
@@ -55,6 +94,18 @@ def _wait(known: list[Pool]) -> None:
                 pool,
                 len(pool.waiting),
             )
+
+
+def _announce(known: list[Pool]) -> None:
+    """Wait a moment, and say on a terminal what the program then still waits for (rule 26)."""
+    deadline = time.monotonic() + NOTICEABLE
+    count = sum(pool.count_busy(deadline) for pool in known)
+    if count and is_terminal():
+        calls = f"{count} calls" if count > 1 else "1 call"
+        infos = snapshot(call for call in all_running() if call.owner in known)
+        waited_for = [info for info in infos if not info.stopping]
+        oldest = "".join(f" (the oldest: {info})" for info in waited_for[:1])
+        say([f"waiting for {calls} to end{oldest}; Ctrl-C ends the program"])
 
 
 def _stop(known: list[Pool]) -> None:

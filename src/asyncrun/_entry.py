@@ -26,7 +26,17 @@ import anyio
 from ._calls import all_running, announced, is_busy, report
 from ._checks import check_async, check_timeout, coroutine_of
 from ._errors import Interrupted, first_of
-from ._exit import SIGNALS, die, end_by, handler_after, is_default, is_interactive, notice, say
+from ._exit import (
+    PAUSE,
+    SIGNALS,
+    die,
+    end_by,
+    handler_after,
+    is_default,
+    is_interactive,
+    notice,
+    say,
+)
 from ._terminal import note_modes, restore_modes
 from ._threads import loop_poster
 from ._wakeup import waking_the_loop
@@ -183,10 +193,6 @@ class _Signals:
         for each in self._previous:
             signal.signal(each, handler_after(first, each))
 
-
-PAUSE: Final = 0.0005
-"""Seconds for a sender that signals this process and then its whole group: with a single core, it
-gets to the second signal only when this process sleeps. A person needs a hundred times as long."""
 
 _taken_by: Final[list[_Signals]] = []
 

@@ -15,7 +15,8 @@ import logging
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, final
+from types import MethodType
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ._at_exit import finish_at_exit
 from ._calls import all_running, log_left_behind, snapshot
@@ -23,6 +24,7 @@ from ._checks import check_count, check_seconds
 from ._errors import WrongFunctionError
 from ._futures import FutureCall, Mapped
 from ._pool import Pool
+from ._submitted import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +44,6 @@ _count: Final = itertools.count()
 finish_at_exit()
 
 
-@final
 class Executor(ThreadPoolExecutor):
     """A `concurrent.futures.ThreadPoolExecutor` whose calls can be stopped.
 
@@ -142,6 +143,9 @@ class Executor(ThreadPoolExecutor):
         threads for them. Closing the iterator early, also by an error of an item or a time-out,
         drops what waits and asks what runs to stop.
 
+        Where `submit` is replaced, on a subclass, on this executor or on this class, each item
+        goes through it, as in `concurrent.futures`. The results then cost as much as futures do.
+
         Args:
             fn: The function.
             *iterables: Where its positional arguments come from; they are read at once, in this
@@ -162,6 +166,11 @@ class Executor(ThreadPoolExecutor):
             BrokenThreadPool: The initializer has failed (a `RuntimeError`).
         """
         check_count("buffersize", buffersize)
+        submit = self.submit
+        if type(submit) is not MethodType or submit.__func__ is not _own_submit:
+            return Submitted(
+                submit, fn, iterables, timeout=timeout, buffersize=buffersize
+            ).results()
         mapped = Mapped(
             self._pool, fn, iterables, timeout=timeout, buffersize=buffersize, keep=self
         )
@@ -228,6 +237,9 @@ class Executor(ThreadPoolExecutor):
             level = logging.INFO if isinstance(error, KeyboardInterrupt) else logging.WARNING
             left = [call for call in all_running() if call.owner is self._pool]
             log_left_behind(self._pool, left, level)
+
+
+_own_submit: Final = Executor.submit
 
 
 def _close(pool: Pool, _: object) -> None:

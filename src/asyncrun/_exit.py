@@ -42,6 +42,11 @@ REPETITION: Final = 1.0
 """Seconds within which further ones of them are the same request."""
 
 
+PAUSE: Final = 0.0005
+"""Seconds for a sender that signals this process and then its whole group: with a single core, it
+gets to the second signal only when this process sleeps. A person needs a hundred times as long."""
+
+
 def is_default(signum: int) -> bool:
     """Tell whether nobody has set a handler for one of `SIGNALS`."""
     python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
@@ -145,6 +150,13 @@ def say(lines: list[str]) -> None:
     with suppress(Exception):  # there may be none, or a closed one, or a full disk
         sys.stderr.write("".join(f"asyncrun: {line}\n" for line in lines))
         sys.stderr.flush()
+
+
+def is_terminal() -> bool:
+    """Check whether a person may read standard error now."""
+    with suppress(Exception):  # there may be none, or a closed one
+        return sys.stderr.isatty()
+    return False
 
 
 def is_interactive() -> bool:

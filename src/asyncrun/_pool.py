@@ -319,6 +319,18 @@ class Pool:
         for thread in list(self._ended):
             thread.join()  # it is about to
 
+    def count_busy(self, deadline: float) -> int:
+        """Wait while a thread runs a call that was not asked to stop.
+
+        Args:
+            deadline: When to wait no longer, by `time.monotonic`.
+
+        Returns:
+            How many threads still run such a call.
+        """
+        self._wait_while(lambda: self._is_busy(pending=False), deadline)
+        return sum(token is None or not token._set for token in self._tokens(self.threads))
+
     def wake(self) -> None:
         """Let those who wait for the end look again; from any thread."""
         for waker in list(self._wakers):

@@ -7,19 +7,22 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
 
-from asyncrun import Executor, _batch, _executor, _futures, _job, _pool, stop_token
+from asyncrun import Executor, _batch, _executor, _futures, _job, _pool, _submitted, stop_token
 from asyncrun._stop import by_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from types import FrameType, ModuleType
 
+P = ParamSpec("P")
+T = TypeVar("T")
 PATIENCE = 30.0
-ROOMS: list[ModuleType] = [_batch, _executor, _futures, _job, _pool]
+ROOMS: list[ModuleType] = [_batch, _executor, _futures, _job, _pool, _submitted]
 FILES = {room.__file__ for room in ROOMS}
 # Called by the interpreter when something is gone: it prints what they raise, and goes on.
 CALLBACKS = {_executor._close.__code__, _pool._forget.__code__}
@@ -49,6 +52,21 @@ def _map() -> None:
         assert list(executor.map(int, "12")) == [1, 2]
         results: Any = executor.map(int, "123", buffersize=1)
         with contextlib.closing(results):  # else it is closed where errors are lost
+            assert next(results) == 1
+
+
+class _Own(Executor):
+    """Maps by its `submit`."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return super().submit(fn, *args, **kwargs)
+
+
+def _map_submitted() -> None:
+    with _Own(2) as executor:
+        assert list(executor.map(int, "12", timeout=PATIENCE)) == [1, 2]
+        results: Any = executor.map(int, "123", buffersize=1)
+        with contextlib.closing(results):
             assert next(results) == 1
 
 
@@ -103,7 +121,7 @@ def _interrupted(program: Callable[[], None], line: int) -> bool:
     return interrupt.has_come
 
 
-@pytest.mark.parametrize("program", [_submit, _cancel, _map, _stop])
+@pytest.mark.parametrize("program", [_submit, _cancel, _map, _map_submitted, _stop])
 def test_an_interrupt_at_any_line_comes_out_and_leaves_no_thread(
     program: Callable[[], None],
 ) -> None:

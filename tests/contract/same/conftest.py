@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 import pytest
 
@@ -15,10 +15,26 @@ from asyncrun import Executor
 from tests.contract.conftest import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 REFUSED = "cannot schedule new futures after shutdown"
-EXECUTORS: list[type[ThreadPoolExecutor]] = [ThreadPoolExecutor, Executor]
+
+
+class Counting(Executor):
+    """An `Executor` with a ``submit`` of its own, as progress bars make one."""
+
+    submitted = 0
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        self.submitted += 1
+        return super().submit(fn, *args, **kwargs)
+
+
+EXECUTORS: list[type[ThreadPoolExecutor]] = [ThreadPoolExecutor, Executor, Counting]
 
 
 @pytest.fixture(params=EXECUTORS, ids=[each.__name__ for each in EXECUTORS])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asyncrun import Executor
 from tests.contract.conftest import PATIENCE, Door, wait_until
 from tests.contract.same.conftest import REFUSED, Alone, threads_of
 
@@ -109,7 +110,8 @@ def test_without_a_prefix_each_executor_has_names_of_its_own(
     assert len(set(names)) == 4
     assert [name.rpartition("_")[2] for name in names] == ["0", "1"] * 2
     assert len({name.rpartition("_")[0] for name in names}) == 2
-    assert all(name.startswith(f"{executor_class.__name__}-") for name in names)
+    kind = "Executor" if issubclass(executor_class, Executor) else "ThreadPoolExecutor"
+    assert all(name.startswith(f"{kind}-") for name in names)
 
 
 def test_each_thread_first_calls_the_initializer_once(

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor
 from tests.contract.conftest import Door
+from tests.contract.same.conftest import EXECUTORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import ThreadPoolExecutor
 
 
 # `ThreadPoolExecutor` has it from Python 3.14 on.
 buffered = pytest.mark.parametrize(
-    "executor_class", [ThreadPoolExecutor, Executor] if sys.version_info >= (3, 14) else [Executor]
+    "executor_class", EXECUTORS if sys.version_info >= (3, 14) else EXECUTORS[1:]
 )
 
 
