@@ -22,7 +22,7 @@ from ._checks import (
     check_timeout,
     coroutine_of,
 )
-from ._errors import NoSuchWorkerError
+from ._errors import UnknownWorkerError
 from ._group import Group
 from ._loops import Queue
 from ._stream import Options, Results
@@ -81,8 +81,8 @@ class Runner:
             against leaks; None means never.
 
     Raises:
-        OutOfRangeError: A number is out of its range (a `ValueError`).
-        WrongFunctionError: ``initializer`` is not a plain function (a `TypeError`).
+        ValueError: A number is out of its range.
+        TypeError: ``initializer`` is not a plain function.
     """
 
     def __init__(
@@ -152,9 +152,10 @@ class Runner:
         Raises:
             Stopped: The runner stopped, and the waiting task is not one of the runner's own,
                 which are cancelled instead.
-            WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
-            WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
-            NoSuchWorkerError: There is no such worker (a `ValueError`).
+            TypeError: ``func`` is not a plain function.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
+            ValueError: There is no such worker.
         """
         call, place = self._call("Runner.run_sync()", func, args, worker, None)
         return await self._group.wait_for(call, place)
@@ -179,10 +180,10 @@ class Runner:
             call and ask it to stop. An error of the call ends the runner, as in a task group.
 
         Raises:
-            WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
-            WrongStateError: The runner is not entered, or was left, or this is another thread
-                than its event loop's (a `RuntimeError`).
-            NoSuchWorkerError: There is no such worker (a `ValueError`).
+            TypeError: ``func`` is not a plain function.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
+            ValueError: There is no such worker.
         """
         call, place = self._call("Runner.submit()", func, args, worker, name)
         # Without a scope of its own: its task is the group's, and so cancelled with it.
@@ -205,8 +206,9 @@ class Runner:
             AnyIO's handle of the task.
 
         Raises:
-            WrongFunctionError: ``async_func`` gives no coroutine (a `TypeError`).
-            WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
+            TypeError: ``async_func`` gives no coroutine.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
         """
         self._group.check_entered()
         check_async("Runner.start_soon()", async_func)
@@ -284,8 +286,9 @@ class Runner:
             buffer: How many items may be taken and not yet read the result of, at least 1; None
                 means 4 for each slot, at least 256. Fewer than ``limit`` leave slots unused.
             timeout: Seconds, above 0, that an item may take from when it begins. One that takes
-                longer is asked to stop, and its error is a `TimeoutError` (with ``item`` as an
-                attribute); its slot is not free before it has really ended.
+                longer is asked to stop, and its error is an `ItemTimeoutError`, which has the
+                ``item``; any other `TimeoutError` is one that ``func`` has raised itself, as
+                sockets do. Its slot is not free before it has really ended.
             return_exceptions: Whether an `Exception` of an item takes the place of its result,
                 and the others go on; also a time-out.
             limit: How many slots it may take at once, at least 1; None means all. Fewer leave
@@ -297,13 +300,11 @@ class Runner:
             `~Results.running`.
 
         Raises:
-            WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
-            NotIterableError: ``items`` cannot be iterated (a `TypeError`).
-            OutOfRangeError: ``buffer``, ``limit`` or ``timeout`` is out of its range (a
-                `ValueError`).
-            WrongStateError: The runner is not entered, or was left, or this is another thread
-                than its event loop's (a `RuntimeError`).
-            NoSuchWorkerError: There is no such worker (a `ValueError`).
+            TypeError: ``func`` is not a plain function, or ``items`` cannot be iterated.
+            ValueError: ``buffer``, ``limit`` or ``timeout`` is out of its range, or there is no
+                such worker.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
         """
         place = self._worker("Runner.map()", func, worker)
         check_count("buffer", buffer)
@@ -329,7 +330,7 @@ class Runner:
             reason: Why, in a few words, for the message of `Stopped`.
 
         Raises:
-            WrongStateError: The runner is not entered yet (a `RuntimeError`).
+            RuntimeError: The runner is not entered yet.
         """
         self._group.stop(reason)
 
@@ -353,7 +354,7 @@ class Runner:
         check_blocking(caller, func)
         if kind not in self._workers:
             if kind not in KINDS:
-                raise NoSuchWorkerError(kind, KINDS)
+                raise UnknownWorkerError(kind, KINDS)
             self._workers[kind] = self._make_worker(kind)
         return self._workers[kind]
 
