@@ -56,8 +56,9 @@ class Runner:
         async with Runner(max_threads=8) as runner:
             page = await runner.run_sync(fetch, url)
 
-    Leaving the block waits for all that was started. If the block or one of its tasks fails, is
-    cancelled, or `stop` is called, every task is cancelled and every call asked to stop; then the
+    Leaving the block waits for all that was started, at most ``drain_timeout`` seconds. Then, or
+    if the block or one of its tasks fails, is cancelled, or `stop` is called, every task is
+    cancelled and every call asked to stop; then the
     runner waits up to ``grace`` seconds for those calls that have met a `safe_point` before (or
     looked at their token, or are inside an `StopToken.on_stop` block), and leaves. Calls still
     running then are logged (logger ``asyncrun``, WARNING) and left behind in daemon threads; worker
@@ -74,6 +75,9 @@ class Runner:
             as many as there are cores that this process may use. A process is started when a
             call needs one, kept for the next call, and ended when the block is left.
         grace: Seconds, at least 0, to wait for calls that were asked to stop.
+        drain_timeout: Seconds, at least 0, that leaving the block normally waits for tasks and
+            calls. The runner then stops what is left, as `stop` does, without an error. None
+            waits without limit. A task that has shielded itself is waited for in any case.
         name: Its name in messages and logs.
         initializer: What each worker process calls first; a function of a module.
         initargs: Its arguments.
@@ -85,12 +89,13 @@ class Runner:
         TypeError: ``initializer`` is not a plain function.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options that belong together
         self,
         *,
         max_threads: int | None = None,
         max_processes: int | None = None,
         grace: float = 2.0,
+        drain_timeout: float | None = None,
         name: str | None = None,
         initializer: Callable[[*ArgsT], object] | None = None,
         initargs: tuple[*ArgsT] = (),  # type: ignore[assignment]
@@ -99,6 +104,8 @@ class Runner:
         check_count("max_threads", max_threads)
         check_count("max_processes", max_processes)
         check_seconds("grace", grace)
+        if drain_timeout is not None:
+            check_seconds("drain_timeout", drain_timeout)
         check_count("max_calls_per_worker", max_calls_per_worker)
         if initializer is not None:
             check_blocking("Runner(initializer=)", initializer)
@@ -106,7 +113,7 @@ class Runner:
         self._max_processes = max_processes
         self._in_processes = initializer and (initializer, initargs), max_calls_per_worker, grace
         self._name = name
-        self._group = Group(self, grace, self._end_workers)
+        self._group = Group(self, grace=grace, drain_timeout=drain_timeout, close=self._end_workers)
         self._workers: dict[str, Worker] = {}
 
     def __repr__(self) -> str:
