@@ -9,11 +9,15 @@ and ask it::
 
     curl -i http://127.0.0.1:8000/report/0      # 200, at once
     curl -i http://127.0.0.1:8000/report/60     # 504, after a second
+    curl -i -X POST http://127.0.0.1:8000/job/60    # 202, at once: it goes on in the background
 
 A call that is abandoned keeps its thread, and its slot of the runner, until it ends by itself. It
 does not hold up the server's shutdown: on Ctrl-C or SIGTERM uvicorn lets requests finish, leaves
-the lifespan and ends as it always does, and the runner logs what it leaves behind. An embedded
-runner touches no signal handler.
+the lifespan and ends as it always does, and the runner logs what it leaves behind. For jobs in the
+background the runner waits ``DRAIN_TIMEOUT`` seconds. An embedded runner touches no signal handler.
+
+An error of a call that was given to `Runner.submit` ends the runner, and then every later request
+gets an error from a server that lives on. So a job catches its errors itself, and logs them.
 """
 
 from __future__ import annotations
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 """Seconds after which a request is given up."""
 
+DRAIN_TIMEOUT = 2.0
+"""Seconds that the server's shutdown waits for jobs in the background."""
+
 logger = logging.getLogger("uvicorn.error")
 
 
@@ -56,7 +63,7 @@ async def lifespan(_: Starlette) -> AsyncGenerator[State, None]:
     Yields:
         What becomes ``request.state``.
     """
-    async with Runner(max_threads=20, name="reports") as runner:
+    async with Runner(max_threads=20, name="reports", drain_timeout=DRAIN_TIMEOUT) as runner:
         yield {"runner": runner}
 
 
@@ -81,7 +88,31 @@ async def report(request: Request) -> Response:
     return PlainTextResponse(text)
 
 
-app = Starlette(routes=[Route("/report/{seconds:int}", report)], lifespan=lifespan)
+def job(seconds: int) -> None:
+    """Make a report in the background; an error that came out of here would end the runner."""
+    try:
+        make_report(seconds)
+    except Exception:
+        logger.exception("the report of %d s failed", seconds)
+
+
+async def start_job(request: Request) -> Response:
+    """Start a job that goes on when its request is over.
+
+    On cancel: nothing is waited for here.
+    """
+    runner: Runner = request.state.runner
+    runner.submit(job, request.path_params["seconds"])
+    return PlainTextResponse("It is on its way.\n", status_code=202)
+
+
+app = Starlette(
+    routes=[
+        Route("/report/{seconds:int}", report),
+        Route("/job/{seconds:int}", start_job, methods=["POST"]),
+    ],
+    lifespan=lifespan,
+)
 
 
 if __name__ == "__main__":

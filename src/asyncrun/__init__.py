@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING
 
 from ._calls import CallInfo as CallInfo
 from ._entry import run as run
+from ._errors import CallTimeoutError as CallTimeoutError
 from ._errors import Interrupted as Interrupted
+from ._errors import ItemTimeoutError as ItemTimeoutError
+from ._errors import SerializationError as SerializationError
 from ._errors import Stopped as Stopped
-from ._errors import WorkerDied as WorkerDied
+from ._errors import WorkerStartError as WorkerStartError
 from ._runner import Runner as Runner
 from ._stop import StopSource as StopSource
 from ._stop import StopToken as StopToken
@@ -16,19 +19,24 @@ from ._stream import Results as Results
 from ._threads import run_sync as run_sync
 
 if TYPE_CHECKING:
+    from ._death import WorkerDied as WorkerDied
     from ._executor import Executor as Executor
 del TYPE_CHECKING
 
 __all__ = (
     "CallInfo",
+    "CallTimeoutError",
     "Executor",
     "Interrupted",
+    "ItemTimeoutError",
     "Results",
     "Runner",
+    "SerializationError",
     "StopSource",
     "StopToken",
     "Stopped",
     "WorkerDied",
+    "WorkerStartError",
     "run",
     "run_sync",
     "safe_point",
@@ -38,12 +46,18 @@ __all__ = (
 
 def __getattr__(name: str) -> object:
     # `concurrent.futures` takes longer to import than all the rest, and Trio does without it.
-    if name != "Executor":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._executor import Executor  # noqa: PLC0415
+    if name == "Executor":
+        from ._executor import Executor  # noqa: PLC0415
 
-    globals()[name] = Executor
-    return Executor
+        thing: object = Executor
+    elif name == "WorkerDied":
+        from ._death import WorkerDied  # noqa: PLC0415
+
+        thing = WorkerDied
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = thing
+    return thing
 
 
 def __dir__() -> list[str]:

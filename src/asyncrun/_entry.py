@@ -84,8 +84,8 @@ def run(
 
     Raises:
         Interrupted: After a signal (a `KeyboardInterrupt`).
-        WrongFunctionError: ``main`` is not an async function (a `TypeError`).
-        OutOfRangeError: ``exit_timeout`` is not above 0 (a `ValueError`).
+        TypeError: ``main`` is not an async function.
+        ValueError: ``exit_timeout`` is not above 0.
     """
     check_timeout("exit_timeout", exit_timeout)
     check_async("run()", main)

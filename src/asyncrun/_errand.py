@@ -13,8 +13,9 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 from ._child import Code
+from ._death import WorkerDied
 from ._ears import ear_for
-from ._errors import NotSendableError, Stopped, WorkerDied
+from ._errors import SerializationError, Stopped
 from ._frames import SIZE
 from ._parcels import is_plain, looks_nothing_up, pack, raise_error, unpack
 from ._process import GoneError
@@ -95,7 +96,7 @@ class Errand(Stay[T]):
             return False
         try:
             packed = self._pack()
-        except NotSendableError:  # the thread will find out
+        except SerializationError:  # the thread will find out
             return False
         if sum(map(len, packed)) > SIZE or not self._fleet.take_warm(self._lend):
             return False

@@ -1,4 +1,4 @@
-"""Every exception that asyncrun raises.
+"""Every exception that asyncrun raises, but `WorkerDied`.
 
 Rules of this room: each class takes data, builds its own message and keeps the data as
 attributes; each subclasses what a caller would guess. Nothing here imports AnyIO.
@@ -104,17 +104,49 @@ class NotIterableError(_Picklable, TypeError):
         self.got = got
 
 
-class TimedOutError(_Picklable, TimeoutError):
-    """The call for an item took longer than it was given."""
+class CallTimeoutError(_Picklable, TimeoutError):
+    """A call took longer than its ``timeout=``, counted from when it began to run.
 
-    def __init__(self, name: str, seconds: float, item: object) -> None:
+    A function that raises a `TimeoutError` itself, as sockets do, raises another class.
+
+    Args:
+        name: The call's name.
+        seconds: Its ``timeout=``.
+
+    Attributes:
+        name: The same.
+        seconds: The same.
+    """
+
+    name: str
+    seconds: float
+
+    def __init__(self, name: str, seconds: float) -> None:
         super().__init__(f"{name} took longer than {seconds:g} s")
         self.name = name
         self.seconds = seconds
+
+
+class ItemTimeoutError(CallTimeoutError):
+    """The call for an item of a map took longer than the map's ``timeout=``.
+
+    Args:
+        name: The name of the map's function.
+        seconds: The map's ``timeout=``.
+        item: The item.
+
+    Attributes:
+        item: The same.
+    """
+
+    item: object
+
+    def __init__(self, name: str, seconds: float, item: object) -> None:
+        super().__init__(name, seconds)
         self.item = item
 
 
-class NoSuchWorkerError(_Picklable, ValueError):
+class UnknownWorkerError(_Picklable, ValueError):
     """``worker=`` names a kind of worker that there is not."""
 
     def __init__(self, worker: object, known: tuple[str, ...]) -> None:
@@ -144,39 +176,6 @@ class ShutDownError(_Picklable, RuntimeError):
         self.what = what
 
 
-class WorkerDied(RuntimeError):  # noqa: N818 - so it is called
-    """A worker process ended under a call.
-
-    Args:
-        name: The call's name.
-        pid: The process's id.
-        returncode: How it ended, as `subprocess.Popen.returncode` says it: its exit status, or
-            less than 0: a signal.
-
-    Attributes:
-        name: The same.
-        pid: The same.
-        status: The exit status, or None if a signal ended it.
-        signum: That signal, or None.
-    """
-
-    name: str
-    pid: int
-    status: int | None
-    signum: int | None
-
-    def __init__(self, name: str, pid: int, returncode: int) -> None:
-        super().__init__(name, pid, returncode)
-        self.name = name
-        self.pid = pid
-        self.status = returncode if returncode >= 0 else None
-        self.signum = -returncode if returncode < 0 else None
-
-    def __str__(self) -> str:
-        how = ending(self.status, self.signum)
-        return f"the worker process of {self.name} (process {self.pid}) {how}"
-
-
 def ending(status: int | None, signum: int | None) -> str:
     """Say how a process ended."""
     if signum is None:
@@ -189,8 +188,20 @@ def ending(status: int | None, signum: int | None) -> str:
     return f"was killed by {name}{memory}"
 
 
-class NotStartedError(_Picklable, RuntimeError):
-    """A worker process could not be started."""
+class WorkerStartError(_Picklable, RuntimeError):
+    """A worker process could not be started.
+
+    Args:
+        name: The name of the call that it was for.
+        why: What stood in the way.
+
+    Attributes:
+        name: The same.
+        why: The same.
+    """
+
+    name: str
+    why: str
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"no worker process could be started for {name}: {why}")
@@ -198,8 +209,23 @@ class NotStartedError(_Picklable, RuntimeError):
         self.why = why
 
 
-class NotSendableError(_Picklable, TypeError):
-    """Something cannot go from one process to another."""
+class SerializationError(_Picklable, TypeError):
+    """Something cannot go from one process to another.
+
+    Args:
+        what: What that is: an argument, a result, a function, an error.
+        done: What cannot be done with it: it cannot be pickled, or unpickled.
+        why: The error that says so.
+
+    Attributes:
+        what: The same.
+        done: The same.
+        why: The same.
+    """
+
+    what: str
+    done: str
+    why: str
 
     def __init__(self, what: str, done: str, why: str) -> None:
         cure = "worker processes take and give what pickle can, and functions of a module"

@@ -71,8 +71,8 @@ class Executor(ThreadPoolExecutor):
             likely to notice.
 
     Raises:
-        OutOfRangeError: ``max_workers`` or ``grace`` is out of its range (a `ValueError`).
-        WrongFunctionError: ``initializer`` is not callable (a `TypeError`).
+        ValueError: ``max_workers`` or ``grace`` is out of its range.
+        TypeError: ``initializer`` is not callable.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class Executor(ThreadPoolExecutor):
             The future of its result. `Stopped` is its exception where a safe point raised that.
 
         Raises:
-            ShutDownError: The executor was shut down, or the interpreter ends (a `RuntimeError`).
-            BrokenThreadPool: The initializer has failed (a `RuntimeError`).
+            RuntimeError: The executor was shut down, or the interpreter ends, or the initializer
+                has failed.
         """
         pool = self._pool
         if pool.closed:
@@ -161,9 +161,9 @@ class Executor(ThreadPoolExecutor):
             dropped when the executor was stopped or shut down.
 
         Raises:
-            OutOfRangeError: ``buffersize`` is out of its range (a `ValueError`).
-            ShutDownError: The executor was shut down, or the interpreter ends (a `RuntimeError`).
-            BrokenThreadPool: The initializer has failed (a `RuntimeError`).
+            ValueError: ``buffersize`` is out of its range.
+            RuntimeError: The executor was shut down, or the interpreter ends, or the initializer
+                has failed.
         """
         check_count("buffersize", buffersize)
         submit = self.submit
@@ -185,7 +185,7 @@ class Executor(ThreadPoolExecutor):
             cancel_futures: Whether to cancel what has not begun.
 
         Raises:
-            WrongStateError: It is to be waited for in a call of its own (a `RuntimeError`).
+            RuntimeError: It is to be waited for in a call of its own.
         """
         self._shutdown = True
         self._pool.close()

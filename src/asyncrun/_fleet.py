@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, final
 
-from ._errors import NotStartedError
+from ._errors import WorkerStartError
 from ._parcels import is_plain, pack
 from ._process import Process
 from ._spawn import KILL_PATIENCE, TERM_PATIENCE
@@ -61,7 +61,7 @@ class Fleet:
             The process; `give` it back.
 
         Raises:
-            NotStartedError: It cannot be made (a `RuntimeError`).
+            WorkerStartError: It cannot be made (a `RuntimeError`).
         """
         while (process := self._take_idle()) is not None:
             if process.is_alive():
@@ -107,7 +107,7 @@ class Fleet:
         try:
             return Process(self._initializer, self._grace)
         except OSError as exc:
-            raise NotStartedError(name, str(exc)) from exc
+            raise WorkerStartError(name, str(exc)) from exc
 
     def give(self, process: Process) -> None:
         """Give it back; it takes time if it cannot take another call."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from ._batch import DROPPED, FAILED, SUCCEEDED, WAITS, Batch, do_nothing
 from ._calls import border, function_name
-from ._errors import TimedOutError
+from ._errors import CallTimeoutError
 from ._job import Job
 from ._loops import Caller
 from ._stop import StopToken, by_thread, current
@@ -352,7 +352,7 @@ class Mapped(Generic[T]):
             left = self._deadline - time.monotonic()
             if self._timeout is not None and left <= 0:
                 name = f"map of {self._batch.function}"
-                raise TimedOutError(name, self._timeout, item.arg)
+                raise CallTimeoutError(name, self._timeout)
             self._batch.block(item, min(left, threading.TIMEOUT_MAX))
 
     def _leave(self) -> None:

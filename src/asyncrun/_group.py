@@ -55,14 +55,21 @@ class Group:
     Args:
         owner: Whose it is: the owner of its calls, and the name in its messages.
         grace: Seconds to wait for calls that were asked to stop.
+        drain_timeout: Seconds that a normal end waits for tasks and calls, or None.
         close: What is to be awaited at the very end, after them.
     """
 
     def __init__(
-        self, owner: object, grace: float, close: Callable[[], Coroutine[Any, Any, None]]
+        self,
+        owner: object,
+        *,
+        grace: float,
+        drain_timeout: float | None,
+        close: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.owner: object = owner
         self.grace: float = grace
+        self._drain_timeout = drain_timeout
         self._close = close
         self._state = State.NEW
         self._source = StopSource()
@@ -277,8 +284,7 @@ class Group:
         try:
             if exc is None:
                 # Inside the group, so that its cancellation, by whatever, is seen here at once.
-                await self._wait_while(self._is_busy)
-                self._state = State.LEFT
+                await self._drain()
             else:
                 await self._raise_cancellation(exc)
         except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
@@ -296,6 +302,14 @@ class Group:
             return swallowed
         finally:
             del exc, error, traceback
+
+    async def _drain(self) -> None:
+        with anyio.move_on_after(self._drain_timeout):
+            await self._wait_while(self._is_busy)
+        if self._is_busy():
+            self.halt(f"its runner has waited {self._drain_timeout:g} s for it to end")
+        else:
+            self._state = State.LEFT
 
     def _is_busy(self) -> bool:
         return bool(self._tasks or self._waits)

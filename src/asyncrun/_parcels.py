@@ -15,7 +15,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from ._errors import NotSendableError, RemoteTraceback, Stopped, rebuild
+from ._errors import RemoteTraceback, SerializationError, Stopped, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,12 +43,12 @@ def pack(value: object, what: str, dumps: Callable[[object], bytes] = _dumps) ->
         The bytes.
 
     Raises:
-        NotSendableError: It cannot be pickled (a `TypeError`).
+        SerializationError: It cannot be pickled (a `TypeError`).
     """
     try:
         return dumps(value)
     except Exception as exc:
-        raise NotSendableError(what, "pickled", _one_line(exc)) from exc
+        raise SerializationError(what, "pickled", _one_line(exc)) from exc
 
 
 def unpack(content: memoryview | bytes, what: str) -> Any:
@@ -62,12 +62,12 @@ def unpack(content: memoryview | bytes, what: str) -> Any:
         What `pack` was given.
 
     Raises:
-        NotSendableError: It cannot be unpickled here (a `TypeError`).
+        SerializationError: It cannot be unpickled here (a `TypeError`).
     """
     try:
         return pickle.loads(content)  # noqa: S301 - from a process of our own
     except Exception as exc:
-        raise NotSendableError(what, "unpickled", _one_line(exc)) from exc
+        raise SerializationError(what, "unpickled", _one_line(exc)) from exc
 
 
 def is_plain(func: object) -> bool:
@@ -103,7 +103,7 @@ def pack_error(error: BaseException, raiser: str) -> bytes:
         else:
             return content
     what = f"the {type(error).__qualname__} that {raiser} raised"
-    return pickle.dumps((NotSendableError(what, "pickled", why), text), PROTOCOL)
+    return pickle.dumps((SerializationError(what, "pickled", why), text), PROTOCOL)
 
 
 def raise_error(content: memoryview | bytes, raiser: str) -> NoReturn:

@@ -22,7 +22,7 @@ from multiprocessing import process as this_process
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from ._child import NO_LEAVE, Boot, Code
-from ._errors import NotStartedError, ending, first_of
+from ._errors import WorkerStartError, ending, first_of
 from ._frames import Frame, encode
 from ._ladder import Ladder
 from ._parcels import pack, raise_error
@@ -131,8 +131,8 @@ class Process:
             name: The call that it is for.
 
         Raises:
-            NotStartedError: That was not possible (a `RuntimeError`).
-            NotSendableError: The initializer cannot be pickled (a `TypeError`).
+            WorkerStartError: That was not possible (a `RuntimeError`).
+            SerializationError: The initializer cannot be pickled (a `TypeError`).
             GoneError: The call was asked to stop meanwhile.
         """
         initializer = self._launch(name)
@@ -143,7 +143,7 @@ class Process:
             if exc.returncode is None:
                 raise
             how = ending(max(exc.returncode, 0), -min(exc.returncode, 0) or None)
-            raise NotStartedError(name, f"it {how} as it began") from None
+            raise WorkerStartError(name, f"it {how} as it began") from None
         if frame is not None and frame.code == Code.RAISED:
             what = str(frame.second, "utf-8")
             try:
@@ -152,14 +152,14 @@ class Process:
                 self.end()
                 error = first_of(exc)
                 why = f"there {what} raised {type(error).__name__}: {error}"
-                if isinstance(error, NotStartedError):
+                if isinstance(error, WorkerStartError):
                     why = error.why
-                raise NotStartedError(name, why) from exc  # noqa: ASYNC104
+                raise WorkerStartError(name, why) from exc  # noqa: ASYNC104
 
     def _launch(self, name: str) -> bytes:
         """Start it, and give the initializer as it is to be sent."""
         if getattr(this_process.current_process(), "_inheriting", False):
-            raise NotStartedError(name, IMPORTING)
+            raise WorkerStartError(name, IMPORTING)
         inheritance, initializer = Inheritance(), b""
         if self._initializer is not None:
             initializer = pack(self._initializer, "the initializer", inheritance.pickle)
@@ -167,7 +167,7 @@ class Process:
             boot = partial(Boot, page=inheritance.add(self.wire.page))
             self._popen, self._held = launch(self.wire.theirs, boot, inheritance)
         except OSError as exc:
-            raise NotStartedError(name, str(exc)) from exc
+            raise WorkerStartError(name, str(exc)) from exc
         self.pid = self._popen.pid
         self.wire.connect(self.pid)
         self._owed = 1

@@ -15,8 +15,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from ._batch import FAILED, GONE, SUCCEEDED, Item
+from ._death import WorkerDied
 from ._errand import TRIES, content_of
-from ._errors import NotSendableError, NotStartedError, Stopped, WorkerDied
+from ._errors import SerializationError, Stopped, WorkerStartError
 from ._frames import SIZE
 from ._loops import SLICE, Loop
 from ._parcels import pack
@@ -84,7 +85,7 @@ class RemoteLoop(Loop):
         try:
             batch.packed = batch.packed or pack(batch.func, batch.function)
             self._serve()
-        except NotSendableError as exc:
+        except SerializationError as exc:
             batch.fail(exc)
         finally:
             if self._held is not None:
@@ -129,7 +130,7 @@ class RemoteLoop(Loop):
                 self._retract()
         except GoneError as exc:
             self._mourn(exc)
-        except (NotStartedError, NotSendableError):
+        except (WorkerStartError, SerializationError):
             self._retract()
             raise
         except BaseException:  # no memory, say; the process still owes an answer

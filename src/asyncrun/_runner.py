@@ -22,7 +22,7 @@ from ._checks import (
     check_timeout,
     coroutine_of,
 )
-from ._errors import NoSuchWorkerError
+from ._errors import UnknownWorkerError
 from ._group import Group
 from ._loops import Queue
 from ._stream import Options, Results
@@ -56,8 +56,9 @@ class Runner:
         async with Runner(max_threads=8) as runner:
             page = await runner.run_sync(fetch, url)
 
-    Leaving the block waits for all that was started. If the block or one of its tasks fails, is
-    cancelled, or `stop` is called, every task is cancelled and every call asked to stop; then the
+    Leaving the block waits for all that was started, at most ``drain_timeout`` seconds. Then, or
+    if the block or one of its tasks fails, is cancelled, or `stop` is called, every task is
+    cancelled and every call asked to stop; then the
     runner waits up to ``grace`` seconds for those calls that have met a `safe_point` before (or
     looked at their token, or are inside an `StopToken.on_stop` block), and leaves. Calls still
     running then are logged (logger ``asyncrun``, WARNING) and left behind in daemon threads; worker
@@ -74,6 +75,9 @@ class Runner:
             as many as there are cores that this process may use. A process is started when a
             call needs one, kept for the next call, and ended when the block is left.
         grace: Seconds, at least 0, to wait for calls that were asked to stop.
+        drain_timeout: Seconds, at least 0, that leaving the block normally waits for tasks and
+            calls. The runner then stops what is left, as `stop` does, without an error. None
+            waits without limit. A task that has shielded itself is waited for in any case.
         name: Its name in messages and logs.
         initializer: What each worker process calls first; a function of a module.
         initargs: Its arguments.
@@ -81,16 +85,17 @@ class Runner:
             against leaks; None means never.
 
     Raises:
-        OutOfRangeError: A number is out of its range (a `ValueError`).
-        WrongFunctionError: ``initializer`` is not a plain function (a `TypeError`).
+        ValueError: A number is out of its range.
+        TypeError: ``initializer`` is not a plain function.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options that belong together
         self,
         *,
         max_threads: int | None = None,
         max_processes: int | None = None,
         grace: float = 2.0,
+        drain_timeout: float | None = None,
         name: str | None = None,
         initializer: Callable[[*ArgsT], object] | None = None,
         initargs: tuple[*ArgsT] = (),  # type: ignore[assignment]
@@ -99,6 +104,8 @@ class Runner:
         check_count("max_threads", max_threads)
         check_count("max_processes", max_processes)
         check_seconds("grace", grace)
+        if drain_timeout is not None:
+            check_seconds("drain_timeout", drain_timeout)
         check_count("max_calls_per_worker", max_calls_per_worker)
         if initializer is not None:
             check_blocking("Runner(initializer=)", initializer)
@@ -106,7 +113,7 @@ class Runner:
         self._max_processes = max_processes
         self._in_processes = initializer and (initializer, initargs), max_calls_per_worker, grace
         self._name = name
-        self._group = Group(self, grace, self._end_workers)
+        self._group = Group(self, grace=grace, drain_timeout=drain_timeout, close=self._end_workers)
         self._workers: dict[str, Worker] = {}
 
     def __repr__(self) -> str:
@@ -152,9 +159,10 @@ class Runner:
         Raises:
             Stopped: The runner stopped, and the waiting task is not one of the runner's own,
                 which are cancelled instead.
-            WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
-            WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
-            NoSuchWorkerError: There is no such worker (a `ValueError`).
+            TypeError: ``func`` is not a plain function.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
+            ValueError: There is no such worker.
         """
         call, place = self._call("Runner.run_sync()", func, args, worker, None)
         return await self._group.wait_for(call, place)
@@ -179,10 +187,10 @@ class Runner:
             call and ask it to stop. An error of the call ends the runner, as in a task group.
 
         Raises:
-            WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
-            WrongStateError: The runner is not entered, or was left, or this is another thread
-                than its event loop's (a `RuntimeError`).
-            NoSuchWorkerError: There is no such worker (a `ValueError`).
+            TypeError: ``func`` is not a plain function.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
+            ValueError: There is no such worker.
         """
         call, place = self._call("Runner.submit()", func, args, worker, name)
         # Without a scope of its own: its task is the group's, and so cancelled with it.
@@ -205,8 +213,9 @@ class Runner:
             AnyIO's handle of the task.
 
         Raises:
-            WrongFunctionError: ``async_func`` gives no coroutine (a `TypeError`).
-            WrongStateError: The runner is not entered, or was left (a `RuntimeError`).
+            TypeError: ``async_func`` gives no coroutine.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
         """
         self._group.check_entered()
         check_async("Runner.start_soon()", async_func)
@@ -284,8 +293,9 @@ class Runner:
             buffer: How many items may be taken and not yet read the result of, at least 1; None
                 means 4 for each slot, at least 256. Fewer than ``limit`` leave slots unused.
             timeout: Seconds, above 0, that an item may take from when it begins. One that takes
-                longer is asked to stop, and its error is a `TimeoutError` (with ``item`` as an
-                attribute); its slot is not free before it has really ended.
+                longer is asked to stop, and its error is an `ItemTimeoutError`, which has the
+                ``item``; any other `TimeoutError` is one that ``func`` has raised itself, as
+                sockets do. Its slot is not free before it has really ended.
             return_exceptions: Whether an `Exception` of an item takes the place of its result,
                 and the others go on; also a time-out.
             limit: How many slots it may take at once, at least 1; None means all. Fewer leave
@@ -297,13 +307,11 @@ class Runner:
             `~Results.running`.
 
         Raises:
-            WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
-            NotIterableError: ``items`` cannot be iterated (a `TypeError`).
-            OutOfRangeError: ``buffer``, ``limit`` or ``timeout`` is out of its range (a
-                `ValueError`).
-            WrongStateError: The runner is not entered, or was left, or this is another thread
-                than its event loop's (a `RuntimeError`).
-            NoSuchWorkerError: There is no such worker (a `ValueError`).
+            TypeError: ``func`` is not a plain function, or ``items`` cannot be iterated.
+            ValueError: ``buffer``, ``limit`` or ``timeout`` is out of its range, or there is no
+                such worker.
+            RuntimeError: The runner is not entered, or was left, or this is another thread than
+                its event loop's.
         """
         place = self._worker("Runner.map()", func, worker)
         check_count("buffer", buffer)
@@ -329,7 +337,7 @@ class Runner:
             reason: Why, in a few words, for the message of `Stopped`.
 
         Raises:
-            WrongStateError: The runner is not entered yet (a `RuntimeError`).
+            RuntimeError: The runner is not entered yet.
         """
         self._group.stop(reason)
 
@@ -353,7 +361,7 @@ class Runner:
         check_blocking(caller, func)
         if kind not in self._workers:
             if kind not in KINDS:
-                raise NoSuchWorkerError(kind, KINDS)
+                raise UnknownWorkerError(kind, KINDS)
             self._workers[kind] = self._make_worker(kind)
         return self._workers[kind]
 

@@ -118,7 +118,7 @@ class StopToken:
             seconds: How long, at least 0; `math.inf` sleeps until the token is set.
 
         Raises:
-            OutOfRangeError: ``seconds`` is negative or not a number (a `ValueError`).
+            ValueError: ``seconds`` is negative or not a number.
             Stopped: The token is set.
         """
         if not seconds >= 0:
@@ -150,7 +150,7 @@ class StopToken:
             A context manager, to be entered once.
 
         Raises:
-            WrongFunctionError: ``callback`` is not callable, or async (a `TypeError`).
+            TypeError: ``callback`` is not callable, or async.
         """
         if not callable(callback) or is_async(callback):
             raise WrongFunctionError("on_stop()", "a plain function", callback)

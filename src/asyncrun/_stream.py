@@ -22,7 +22,7 @@ import anyio.lowlevel
 
 from ._batch import SUCCEEDED, WAITS, Batch
 from ._calls import pid_of
-from ._errors import TimedOutError, WrongStateError
+from ._errors import ItemTimeoutError, WrongStateError
 from ._group import State, why
 from ._intake import TURN, Intake
 from ._threads import cancellations
@@ -378,7 +378,7 @@ class Results(Generic[T_co]):
             running = [item for item in list(batch.busy) if pid_of(item) != 0]
             for item in running:
                 if item.started + timeout <= now:
-                    error = TimedOutError(batch.function, timeout, item.arg)
+                    error = ItemTimeoutError(batch.function, timeout, item.arg)
                     batch.expire(item, error, f"it took longer than {timeout:g} s")
             oldest = min((item.started for item in running), default=now)
             await anyio.sleep(max(oldest + timeout - now, TURN))

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 from ._calls import function_name
-from ._errors import TimedOutError
+from ._errors import CallTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +53,7 @@ class Submitted(Generic[T]):
         self._timeout = timeout
         self._deadline = time.monotonic() + (timeout or 0)
         self._items = zip(*iterables, strict=False)
-        self._queue: deque[tuple[Future[T], tuple[object, ...]]] = deque()
+        self._queue: deque[Future[T]] = deque()
         self._feed(buffersize)
         if buffersize is None:
             self._submit = None  # it holds the executor, which may end when its user drops it
@@ -66,26 +66,26 @@ class Submitted(Generic[T]):
                 self._feed(1)
                 if not queue:
                     return
-                yield self._take(*queue[0])
+                yield self._take(queue[0])
         finally:
             while queue:
-                queue.popleft()[0].cancel()
+                queue.popleft().cancel()
 
     def _feed(self, count: int | None) -> None:
         if (submit := self._submit) is None:
             return
         for args in islice(self._items, count):
-            self._queue.append((submit(self._func, *args), args))
+            self._queue.append(submit(self._func, *args))
 
-    def _take(self, future: Future[T], args: tuple[object, ...]) -> T:
+    def _take(self, future: Future[T]) -> T:
         try:
-            result = self._wait(future, args)
+            result = self._wait(future)
         finally:
-            del future, args  # the traceback of an error holds this frame
+            del future  # the traceback of an error holds this frame
         self._queue.popleft()
         return result
 
-    def _wait(self, future: Future[T], args: tuple[object, ...]) -> T:
+    def _wait(self, future: Future[T]) -> T:
         try:
             if self._timeout is None:
                 return future.result()
@@ -94,9 +94,8 @@ class Submitted(Generic[T]):
                 return future.result(min(left, threading.TIMEOUT_MAX))
             except TimeoutError:
                 if not future.done():
-                    item = args[0] if len(args) == 1 else args
                     name = f"map of {function_name(self._func)}"
-                    raise TimedOutError(name, self._timeout, item) from None
+                    raise CallTimeoutError(name, self._timeout) from None
             return future.result()  # the call's own TimeoutError, or a result that has just come
         finally:
-            del future, args  # the traceback of an error holds this frame
+            del future  # the traceback of an error holds this frame

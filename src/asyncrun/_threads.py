@@ -71,7 +71,7 @@ async def run_sync(
         What ``func`` returns.
 
     Raises:
-        WrongFunctionError: ``func`` is not a plain function (a `TypeError`).
+        TypeError: ``func`` is not a plain function.
     """
     check_blocking("run_sync()", func)
     slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter

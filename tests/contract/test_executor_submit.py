@@ -107,7 +107,6 @@ def test_a_time_out_tells_what_took_too_long(
         results = executor.map(Door.heeding, *args, timeout=0.01)
         with pytest.raises(TimeoutError, match=message) as caught:
             next(results)
-        assert getattr(caught.value, "item", None) == (one if len(args) == 1 else (one, one))
         assert caught.value.__suppress_context__
         wait_until(lambda: not executor.calls())
 

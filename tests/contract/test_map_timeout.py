@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from asyncrun import Runner, _stream, stop_token
+from asyncrun import CallTimeoutError, ItemTimeoutError, Runner, _stream, stop_token
 from asyncrun._threads import ThreadWorker
 from tests.contract.conftest import PATIENCE, until
 
@@ -113,6 +113,28 @@ async def test_with_return_exceptions_a_time_out_takes_its_place_and_its_slot_st
             assert [info.stopping for info in runner.calls()] == [True]
             stuck.opened.set()
         await until(lambda: _borrowed(runner) == 0)
+
+
+async def test_a_time_out_is_told_from_a_timeout_error_that_an_item_raises_itself(
+    gate: type[Gate],
+) -> None:
+    door = gate()
+
+    def call(item: str) -> str:
+        if item == "raises":
+            raise TimeoutError("timed out")  # as sockets do
+        return door.stuck()
+
+    async with Runner() as runner:
+        items = ["raises", "is stuck"]
+        async with runner.map(call, items, timeout=SHORT, return_exceptions=True) as results:
+            own, ours = [result async for result in results]
+        assert isinstance(own, TimeoutError)
+        assert not isinstance(own, CallTimeoutError)
+        assert isinstance(ours, ItemTimeoutError)
+        assert (ours.item, ours.seconds) == ("is stuck", SHORT)
+        assert ours.name.endswith("call")
+        door.opened.set()
 
 
 async def test_what_waits_for_a_slot_does_not_time_out(gate: type[Gate]) -> None:
@@ -267,7 +289,7 @@ async def test_it_says_nothing_where_nothing_waits_for_a_slot(
         Runner(max_threads=1) as runner,
         runner.map(enter_door, items(), timeout=SHORT, return_exceptions=True) as results,
     ):
-        assert [type(result).__name__ async for result in results] == ["TimedOutError"]
+        assert [type(result).__name__ async for result in results] == ["ItemTimeoutError"]
         door.opened.set()
     assert looks == [False] * len(looks)
     assert _warnings(caplog) == []
@@ -325,4 +347,4 @@ async def test_an_item_that_times_out_at_a_safe_point_gives_its_slot_to_the_next
         runner.map(call, range(6), timeout=0.5, return_exceptions=True) as results,
     ):
         got = [result async for result in results]
-        assert [type(result).__name__ for result in got] == ["int", "TimedOutError"] * 3
+        assert [type(result).__name__ for result in got] == ["int", "ItemTimeoutError"] * 3

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
+import shutil
 import signal
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +24,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "embed.py"
 UVICORN = "import uvicorn; uvicorn.main()"
 PATIENCE = 30.0
 STUCK = "/report/600"
+JOB = "/job/600"
+STARTED = (202, "It is on its way.\n")
 
 
 def log_line(child: Child, pattern: str) -> re.Match[str]:
@@ -46,9 +52,20 @@ def connect(child: Child) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
 
-def get(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
-    connection.request("GET", path)
+def get(connection: http.client.HTTPConnection, path: str, method: str = "GET") -> tuple[int, str]:
+    connection.request(method, path)
     return answer(connection)
+
+
+def get_when_it_listens(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    """Ask a server that the reloader has started: it does not say when it listens."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            try:
+                return get(connection, path, method)
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline, "it does not listen"
 
 
 def answer(connection: http.client.HTTPConnection) -> tuple[int, str]:
@@ -96,3 +113,69 @@ def test_a_request_that_is_being_handled_is_answered_before_the_shutdown(
     assert child.process.returncode == -signal.SIGTERM
     assert log[-2] == "Application shutdown complete."
     assert "Traceback" not in "\n".join(log)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -15)])
+def test_a_stuck_job_in_the_background_does_not_hold_up_the_shutdown_for_long(
+    start: Callable[..., Child], signum: signal.Signals, status: int
+) -> None:
+    child = start(UVICORN, "--port", "0", "--app-dir", str(EXAMPLE.parent), "embed:app")
+    with closing(connect(child)) as connection:
+        assert get(connection, JOB, "POST") == STARTED
+        log_line(child, "making a report of 600 s")
+        child.send(signum)
+        log = rest_of_log(child)
+    assert child.process.returncode == status  # uvicorn's own
+    (left,) = (line for line in log if "left running" in line)
+    assert re.search(r"<Runner 'reports'>: left running: job, \d+\.\d s, at .*embed\.py:\d+", left)
+    assert log[-2] == "Application shutdown complete."
+    assert "Traceback" not in "\n".join(log)
+
+
+def test_a_job_that_fails_is_logged_and_the_next_request_is_answered(
+    start: Callable[..., Child],
+) -> None:
+    fail = "import embed; embed.make_report = lambda _: 1 / 0; app = embed.app; "
+    command = f"import sys; sys.path.insert(0, {str(EXAMPLE.parent)!r}); {fail}"
+    child = start(f"{command}embed.uvicorn.run(app, port=0)")
+    with closing(connect(child)) as connection:
+        assert get(connection, JOB, "POST") == STARTED
+        log_line(child, "the report of 600 s failed")
+        log_line(child, "ZeroDivisionError")
+        assert get(connection, JOB, "POST") == STARTED
+        log_line(child, "ZeroDivisionError")
+        child.send(signal.SIGTERM)
+        assert "Application shutdown complete." in rest_of_log(child)
+
+
+def test_the_reloader_comes_back_though_a_job_is_stuck(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    app = Path(shutil.copy(EXAMPLE, tmp_path))
+    place = ("--app-dir", str(tmp_path), "--reload", "--reload-dir", str(tmp_path))
+    child = start(UVICORN, "--port", "0", *place, "embed:app", cwd=tmp_path)
+    port = connect(child).port
+    log_line(child, r"Application startup complete")
+    assert get_when_it_listens(port, JOB, "POST") == STARTED
+    log_line(child, "making a report of 600 s")
+    seen = threading.Event()
+
+    def touch() -> None:
+        """Change the file until the reloader, which may not know its time yet, has seen it."""
+        changed = app.stat().st_mtime
+        while not seen.wait(0.1):
+            changed += 1
+            os.utime(app, (changed, changed))
+
+    toucher = threading.Thread(target=touch)
+    toucher.start()
+    try:
+        log_line(child, r"detected changes in 'embed\.py'")
+    finally:
+        seen.set()
+        toucher.join()
+    log_line(child, r"left running: job")
+    log_line(child, r"Application startup complete")
+    assert get_when_it_listens(port, "/report/0") == (200, "It took 0 s.\n")
+    child.send(signal.SIGINT)
+    assert any("Stopping reloader process" in line for line in rest_of_log(child))

@@ -29,7 +29,7 @@ async def main():
 asyncrun.run(main, **run_options)
 """
 
-NOT = "NotStartedError no worker process could be started for double: "
+NOT = "WorkerStartError no worker process could be started for double: "
 
 
 def test_a_missing_interpreter_is_the_error_of_the_call(
@@ -151,7 +151,7 @@ asyncrun.run(main)
 """
     child = start(program(tmp_path, bad, main))
     said = "there the initializer bad() raised LookupError: no such shop"
-    assert child.finish() == (0, f"{NOT.removeprefix('NotStartedError ')}{said}\n", "")
+    assert child.finish() == (0, f"{NOT.removeprefix('WorkerStartError ')}{said}\n", "")
 
 
 def test_a_main_module_that_raises_in_a_worker_is_the_error_of_the_call(

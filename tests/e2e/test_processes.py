@@ -61,7 +61,7 @@ async def main():
 asyncrun.run(main, **run_options)
 """
     child = start(program(tmp_path, "", main), backend)
-    said = "NotSendableError\nNotSendableError\nTypeError\n" * 3 + "True\n"
+    said = "SerializationError\nSerializationError\nTypeError\n" * 3 + "True\n"
     assert child.finish() == (0, said, "")
 
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import copy
 import pickle
 import signal
+from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncrun import Interrupted, Stopped, StopSource, WorkerDied, _errors
+from asyncrun import (
+    CallTimeoutError,
+    Interrupted,
+    ItemTimeoutError,
+    SerializationError,
+    Stopped,
+    StopSource,
+    WorkerDied,
+    WorkerStartError,
+    _errors,
+)
 from asyncrun._errors import (
-    NoSuchWorkerError,
     NotIterableError,
-    NotSendableError,
-    NotStartedError,
     OutOfRangeError,
     RemoteTraceback,
     ShutDownError,
-    TimedOutError,
+    UnknownWorkerError,
     WrongFunctionError,
     WrongStateError,
     _Picklable,
@@ -61,7 +69,7 @@ if TYPE_CHECKING:
             {"caller": "run()", "wanted": "a function", "got": "x", "cure": "call it"},
         ),
         (
-            NoSuchWorkerError("green", ("thread", "process")),
+            UnknownWorkerError("green", ("thread", "process")),
             ValueError,
             "worker must be 'thread' or 'process', was 'green'",
             {"worker": "green", "known": ("thread", "process")},
@@ -73,8 +81,14 @@ if TYPE_CHECKING:
             {"caller": "Runner.map()", "got": 5},
         ),
         (
-            TimedOutError("fetch", 0.5, "a"),
+            CallTimeoutError("fetch", 0.5),
             TimeoutError,
+            "fetch took longer than 0.5 s",
+            {"name": "fetch", "seconds": 0.5},
+        ),
+        (
+            ItemTimeoutError("fetch", 0.5, "a"),
+            CallTimeoutError,
             "fetch took longer than 0.5 s",
             {"name": "fetch", "seconds": 0.5, "item": "a"},
         ),
@@ -92,36 +106,36 @@ if TYPE_CHECKING:
         ),
         (
             WorkerDied("crunch", 12, 3),
-            RuntimeError,
+            BrokenExecutor,
             "the worker process of crunch (process 12) ended with status 3",
             {"name": "crunch", "pid": 12, "status": 3, "signum": None},
         ),
         (
             WorkerDied("crunch", 12, -11),
-            RuntimeError,
+            BrokenExecutor,
             "the worker process of crunch (process 12) was killed by SIGSEGV",
             {"name": "crunch", "pid": 12, "status": None, "signum": 11},
         ),
         (
             WorkerDied("c", 12, -9),
-            RuntimeError,
+            BrokenExecutor,
             "the worker process of c (process 12) was killed by SIGKILL; is there memory enough?",
             {"name": "c", "pid": 12, "status": None, "signum": 9},
         ),
         (
             WorkerDied("crunch", 12, -40),
-            RuntimeError,
+            BrokenExecutor,
             "the worker process of crunch (process 12) was killed by signal 40",
             {"name": "crunch", "pid": 12, "status": None, "signum": 40},
         ),
         (
-            NotStartedError("crunch", "there is no Python"),
+            WorkerStartError("crunch", "there is no Python"),
             RuntimeError,
             "no worker process could be started for crunch: there is no Python",
             {"name": "crunch", "why": "there is no Python"},
         ),
         (
-            NotSendableError("the result of crunch()", "pickled", "TypeError: a lock"),
+            SerializationError("the result of crunch()", "pickled", "TypeError: a lock"),
             TypeError,
             (
                 "the result of crunch() cannot be pickled: TypeError: a lock; "
@@ -148,17 +162,17 @@ def test_an_error_says_what_is_wrong_and_keeps_its_data(
 
 def test_every_error_is_tested_here() -> None:
     tested = {
+        CallTimeoutError,
         Interrupted,
-        NoSuchWorkerError,
+        UnknownWorkerError,
         NotIterableError,
-        NotSendableError,
-        NotStartedError,
+        SerializationError,
+        WorkerStartError,
         OutOfRangeError,
         RemoteTraceback,
         ShutDownError,
         Stopped,
-        TimedOutError,
-        WorkerDied,
+        ItemTimeoutError,
         WrongFunctionError,
         WrongStateError,
     }
@@ -196,12 +210,13 @@ def _pickled(error: BaseException) -> BaseException:
         OutOfRangeError("grace", ">= 0 seconds", -1.0),
         WrongFunctionError("run()", "a function", "x", "call it"),
         NotIterableError("Runner.map()", 5),
-        TimedOutError("fetch", 0.5, "a"),
-        NoSuchWorkerError("green", ("thread", "process")),
+        CallTimeoutError("fetch", 0.5),
+        ItemTimeoutError("fetch", 0.5, "a"),
+        UnknownWorkerError("green", ("thread", "process")),
         WrongStateError("the runner", "was left", "make a new one"),
         ShutDownError("the pool", "was stopped: enough"),
-        NotStartedError("crunch", "there is no Python"),
-        NotSendableError("the result of crunch()", "pickled", "TypeError: a lock"),
+        WorkerStartError("crunch", "there is no Python"),
+        SerializationError("the result of crunch()", "pickled", "TypeError: a lock"),
         RemoteTraceback("Traceback: ..."),
     ],
     ids=str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import json
 import re
@@ -82,14 +83,15 @@ def test_contributing_lists_every_room_in_the_order_of_the_layers() -> None:
     assert set(listed) == files
 
 
-def test_the_name_that_is_loaded_when_it_is_wanted_is_listed_and_others_are_refused(
-    start: Callable[..., Child],
+@pytest.mark.parametrize("name", ["Executor", "WorkerDied"])
+def test_a_name_that_is_loaded_when_it_is_wanted_is_listed_and_others_are_refused(
+    start: Callable[..., Child], name: str
 ) -> None:
-    child = start("""
+    child = start(f"""
 import sys, asyncrun
-assert "Executor" in dir(asyncrun) and "concurrent.futures" not in sys.modules
-from asyncrun import Executor
-assert asyncrun.Executor is Executor
+assert "{name}" in dir(asyncrun) and "concurrent.futures" not in sys.modules
+from asyncrun import {name}
+assert asyncrun.{name} is {name}
 assert "concurrent.futures" in sys.modules
 try:
     asyncrun.Execute
@@ -105,6 +107,26 @@ def test_a_public_name_has_a_docstring_of_its_own(name: str) -> None:
     assert doc
     assert doc.strip()
     assert not doc.startswith(f"{name}("), "made by dataclass()"
+
+
+def _raised(name: str) -> list[str]:
+    """Give the names below ``Raises:`` in a docstring."""
+    doc = inspect.getdoc(PUBLIC[name]) or ""
+    section = re.search(r"^Raises:\n((?: .*\n?|\n)*)", doc, re.MULTILINE)
+    return re.findall(r"^ {4}(\S+):", section[1], re.MULTILINE) if section else []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_an_error_that_a_public_docstring_names_can_be_imported_or_is_built_in(name: str) -> None:
+    for error in _raised(name):
+        kind: object = getattr(asyncrun if error in asyncrun.__all__ else builtins, error, None)
+        assert isinstance(kind, type), error
+        assert issubclass(kind, BaseException), error
+
+
+def test_the_errors_that_docstrings_name_are_found() -> None:
+    assert {"Stopped", "TypeError", "RuntimeError", "ValueError"} <= set(_raised("Runner.run_sync"))
+    assert _raised("CallInfo") == []
 
 
 @pytest.mark.parametrize("name", ASYNC)

@@ -12,7 +12,7 @@ import pytest
 
 from asyncrun import Stopped, WorkerDied
 from asyncrun._checks import check_seconds
-from asyncrun._errors import NotSendableError, RemoteTraceback
+from asyncrun._errors import RemoteTraceback, SerializationError
 from asyncrun._parcels import (
     is_plain,
     looks_nothing_up,
@@ -154,8 +154,8 @@ def test_an_error_that_cannot_be_sent_is_replaced_by_one_that_says_so() -> None:
     assert "HoldsLockError: locked" in str(arrived.__cause__)
 
 
-def sent_instead(error: BaseException) -> NotSendableError:
-    with pytest.raises(NotSendableError) as arrived:
+def sent_instead(error: BaseException) -> SerializationError:
+    with pytest.raises(SerializationError) as arrived:
         raise_error(pack_error(error, "f()"), "f()")
     return arrived.value
 

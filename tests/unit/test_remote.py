@@ -10,7 +10,7 @@ from asyncrun import Stopped, WorkerDied, _loops
 from asyncrun._batch import DROPPED, FAILED, SUCCEEDED, Batch
 from asyncrun._child import Code
 from asyncrun._errand import TRIES
-from asyncrun._errors import NotStartedError
+from asyncrun._errors import WorkerStartError
 from asyncrun._frames import SIZE, Frame
 from asyncrun._loops import Queue
 from asyncrun._parcels import pack, unpack
@@ -210,10 +210,10 @@ def test_a_map_that_is_closed_as_an_item_gets_its_process_begins_nothing(
 
 def test_an_item_for_which_no_process_can_be_made_is_given_back(batch: Batch[Any]) -> None:
     def refuse() -> None:
-        raise NotStartedError("same", "no")
+        raise WorkerStartError("same", "no")
 
     put(batch, "a")
-    with pytest.raises(NotStartedError):
+    with pytest.raises(WorkerStartError):
         make_loop(batch, Fleet(first=refuse)).run()
     item = batch.take_back()
     assert item is batch.queue[0]

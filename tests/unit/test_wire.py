@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun._errors import NotStartedError
+from asyncrun._errors import WorkerStartError
 from asyncrun._fleet import Fleet
 from asyncrun._frames import SIZE, Decoder, Frame, encode
 from asyncrun._wire import Heard, Wire
@@ -36,7 +36,7 @@ def test_what_a_wire_has_is_closed_if_there_is_not_enough(monkeypatch: pytest.Mo
         return made[-1]
 
     monkeypatch.setattr(socket, "socketpair", make_two)
-    with pytest.raises(NotStartedError, match=r"for a call: .* Too many open files"):
+    with pytest.raises(WorkerStartError, match=r"for a call: .* Too many open files"):
         Fleet(None, None, 1.0).take("a call")
     assert [end.fileno() for pair in made for end in pair] == [-1] * 4
 
