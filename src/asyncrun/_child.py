@@ -9,6 +9,18 @@ Rules of this room (DESIGN.md, 18 to 20):
 - Nothing is written on the standard streams. The listener kills this process and all that it has
   started when the parent goes; that it may be kept from running by who holds the GIL is why, where
   the system can, the parent has arranged for that before.
+
+A worker is to its functions what a child of `multiprocessing` is, for it is one (DESIGN.md, 21):
+`multiprocessing` unpickles a `Process` whose target is a `Boot`. What differs, and why:
+
+- The parent does not list it in `active_children()`: whoever joins or terminates those, as an exit
+  handler of `multiprocessing` does, must not end a worker under its call.
+- It is never daemonic, as in a `ProcessPoolExecutor`: a call may have children of its own.
+- It leads a process group and does nothing on SIGINT: Ctrl-C reaches the parent alone, and
+  what a call has started can be ended with it.
+- It gives up the controlling terminal: a group in the background is stopped where it touches that.
+- The main module is imported when `parent_process()` is there already: an error in it is an answer.
+- Standard output is flushed at the end of each line and of each call.
 """
 
 from __future__ import annotations
@@ -33,6 +45,7 @@ from ._errors import Stopped
 from ._frames import Decoder, Frame, encode
 from ._parcels import pack, pack_error, unpack
 from ._stop import StopToken, by_thread, current
+from ._watch import start_watch, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +77,7 @@ def may_hurry() -> bool:
 @final
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What `multiprocessing.spawn.spawn_main` unpickles in a new process, and then starts.
+    """What a worker process needs to know: the target of the `multiprocessing.Process` that it is.
 
     Attributes:
         calls: Where calls come in.
@@ -83,11 +96,16 @@ class Boot:
     main: dict[str, Any]
     page: int = -1
 
-    def _bootstrap(self, _sentinel: int) -> int:
+    def __call__(self) -> None:
+        """Serve the parent until it wants no more."""
+        leave_terminal()
         handles = self.calls, self.answers, self.control, self.credit
         calls, answers, control, credit = map(_adopt, handles)
-        serving = Serving(calls, answers, control, credit, _map(self.page))
-        threading.Thread(target=serving.listen, name="asyncrun control", daemon=True).start()
+        # Without the class, and so the module, of `socket`: see `_watch`.
+        heard = socket.SocketType(fileno=control.detach())
+        serving = Serving(calls, answers, heard, credit, _map(self.page))
+        hearers: list[Callable[[bytes], object]] = [serving.hear]
+        start_watch(watch, (heard.recv, hearers, os.getpid()))
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Not SIG_IGN, which what is started here would inherit.
             signal.signal(signal.SIGINT, _do_nothing)
@@ -95,10 +113,31 @@ class Boot:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        with suppress(BrokenPipeError, ConnectionResetError):  # the parent wants no more
-            if serving.start(self.main):
-                serving.serve()
-        return 0
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the parent wants no more
+                if serving.start(self.main):
+                    serving.serve()
+        finally:  # nothing that finalization leaves alone leads to what the calls have left
+            hearers.clear()
+            by_thread.pop(threading.get_ident(), None)
+
+
+def leave_terminal() -> None:
+    """Give up the controlling terminal, so that whoever wants to use it gets an error at once.
+
+    A group in the background would be stopped. To ignore SIGTTIN and SIGTTOU is no way out: ssh
+    sets handlers of its own, and then asks for its passphrase again and again without an end.
+    """
+    if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415 - Windows has none
+        import termios  # noqa: PLC0415 - nor this
+
+        with suppress(OSError):  # there is no terminal
+            terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+            try:
+                fcntl.ioctl(terminal, termios.TIOCNOTTY)
+            finally:
+                os.close(terminal)
 
 
 def _adopt(handle: int | bytes) -> socket.socket:
@@ -147,7 +186,7 @@ class Serving:
         self,
         calls: socket.socket,
         answers: socket.socket,
-        control: socket.socket,
+        control: socket.SocketType,
         credit: socket.socket,
         byte: mmap.mmap | bytearray,
     ) -> None:
@@ -161,6 +200,7 @@ class Serving:
         self._is_hurried = False
         self._held: int | None = None
         self._incoming = Decoder()
+        self._asked = Decoder()
         self._func: Callable[..., Any] | None = None
         self._why: Exception | None = None
         self._name = ""
@@ -293,21 +333,24 @@ class Serving:
             self._answers.sendall(content)
 
     #
-    # The other one
+    # The other one, see `_watch`
     #
 
-    def listen(self) -> None:
-        """Stop calls when that is asked for; when the parent is gone, end everything here."""
-        asked = Decoder()
-        with suppress(OSError):
-            while count := self._control.recv_into(asked.room()):
-                asked.received(count)
-                while (frame := asked.frame()) is not None:
-                    with suppress(BaseException):  # what a callback raises must not end this
-                        self._stop(frame)
-        if getattr(os, "getpgrp", dict)() == self._pid:  # it may have joined another one
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+    def hear(self, content: bytes) -> None:
+        """Stop calls when that is asked for.
+
+        Args:
+            content: What the parent says: any part of the bytes of frames.
+        """
+        asked = self._asked
+        while content:
+            room = asked.room()
+            count = min(len(room), len(content))
+            room[:count], content = content[:count], content[count:]
+            asked.received(count)
+            while (frame := asked.frame()) is not None:
+                with suppress(BaseException):  # what a callback raises must not end this
+                    self._stop(frame)
 
     def _stop(self, frame: Frame) -> None:
         reason = str(frame.first, "utf-8", "replace") if frame.code else None

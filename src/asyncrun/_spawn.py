@@ -11,14 +11,13 @@ Rules of this room:
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from multiprocessing import reduction, spawn
-from multiprocessing.context import set_spawning_popen
+from multiprocessing.context import SpawnProcess, set_spawning_popen
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -77,14 +76,16 @@ class Inheritance:
 
 
 def launch(
-    sockets: Sequence[socket.socket], boot: Callable[..., object], inheritance: Inheritance
+    sockets: Sequence[socket.socket],
+    boot: Callable[..., Callable[[], object]],
+    inheritance: Inheritance,
 ) -> tuple[subprocess.Popen[bytes], tuple[int, ...]]:
     """Start a Python in a process group of its own, with an empty standard input.
 
     Args:
         sockets: What it is to share with this process.
-        boot: Makes what it unpickles and starts, from what those are there, and from what it needs
-            to import the main module.
+        boot: Makes what it runs, from what those are there, and from what it needs to import the
+            main module.
         inheritance: What else it inherits.
 
     Returns:
@@ -94,23 +95,28 @@ def launch(
     Raises:
         OSError: There is no such interpreter, no memory, or no process to be had.
     """
-    preparation = spawn.get_preparation_data("asyncrun worker")
+    preparation = _preparation()
     # Not with the rest: what it raises is to be caught.
     main = {key: preparation.pop(key) for key in list(preparation) if "init_main" in key}
     if str(main.get("init_main_from_path")).endswith("<stdin>"):
         main = {}  # there is nothing to import it from
+
+    def content_for(*theirs: int | bytes) -> bytes:
+        child = SpawnProcess(target=boot(*theirs, main), daemon=False)
+        preparation["name"] = child.name
+        return inheritance.pickle(preparation) + inheritance.pickle(child)
+
     reader, lifeline = os.pipe()
     try:
-        content = inheritance.pickle(preparation)
+        content = b""
         if sys.platform != "win32":
             # All of it before the start, if it fits: were this process killed in between, the
             # other one would print a traceback.
-            content += pickle.dumps(boot(*(each.fileno() for each in sockets), main))
-            content = _write(lifeline, content)
+            content = _write(lifeline, content_for(*(each.fileno() for each in sockets)))
         popen = _popen([reader, *(each.fileno() for each in sockets), *inheritance.fds])
         try:
             if sys.platform == "win32":
-                content += pickle.dumps(boot(*(each.share(popen.pid) for each in sockets), main))
+                content = content_for(*(each.share(popen.pid) for each in sockets))
             while content and popen.poll() is None:  # if it has ended, that will be seen
                 content = _write(lifeline, content)
                 time.sleep(0.001)
@@ -129,6 +135,22 @@ def launch(
     return popen, (lifeline,)
 
 
+def _preparation() -> dict[str, Any]:
+    """Give what `multiprocessing` tells a new process, whatever runs the main module."""
+    main: Any = sys.modules["__main__"]
+    if not hasattr(main, "__spec__"):  # pdb of Python 3.11 makes such a one
+        main.__spec__ = None
+    preparation = spawn.get_preparation_data("")
+    return {key: _plain(value) for key, value in preparation.items()}
+
+
+def _plain(value: object) -> object:
+    """Return a string as no more than a string: those of `pdb -m` hold code."""
+    if isinstance(value, list):
+        return [_plain(each) for each in cast("list[object]", value)]
+    return str(value) if isinstance(value, str) else value
+
+
 def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
     options: dict[str, Any] = {}
     if sys.platform == "win32":
@@ -142,12 +164,13 @@ def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
             command[0] = base
             options["env"] = {**os.environ, "__PYVENV_LAUNCHER__": sys.executable}
     else:
-        tracker = None
-        if "multiprocessing.resource_tracker" in sys.modules:  # it knows what this process shares
-            from multiprocessing import resource_tracker  # noqa: PLC0415 - it starts a process
+        from multiprocessing import resource_tracker  # noqa: PLC0415 - Windows has none
 
-            tracker = resource_tracker.getfd()
-            fds = [*fds, *([] if tracker is None else [tracker])]
+        # One for all, as `multiprocessing` has it: a tracker that a worker starts for itself would
+        # end with it, and take along what others share.
+        tracker = resource_tracker.getfd()
+        assert tracker is not None  # noqa: S101 - it runs
+        fds = [*fds, tracker]
         command = spawn.get_command_line(pipe_handle=fds[0], tracker_fd=tracker)
         options["pass_fds"] = fds
         options["process_group"] = 0  # so that Ctrl-C in a terminal does not reach it

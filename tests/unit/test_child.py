@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Stopped, _child, safe_point, stop_token
+from asyncrun import Stopped, _child, _watch, safe_point, stop_token
 from asyncrun._child import NO_LEAVE, Boot, Code, Serving, _adopt, may_hurry
 from asyncrun._frames import Decoder, Frame, encode
 from asyncrun._parcels import pack, raise_error, unpack
 from asyncrun._stop import by_thread, current
+from asyncrun._watch import watch
 
 if TYPE_CHECKING:
     import mmap
@@ -38,6 +39,7 @@ class Worker:
         (self.control, control), (self.credit, credit) = pairs[2:]
         self.answers.settimeout(PATIENCE)
         self.byte = bytearray(1)
+        self.heard = control
         self.control.settimeout(PATIENCE)
         self.serving = Serving(calls, answers, control, credit, self.byte)
         self._decoder = Decoder()
@@ -99,22 +101,20 @@ def serve(worker: Worker) -> None:
     worker.serving.serve()
 
 
-def listen(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def listen(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, group: int = 0, pid: int = 1
+) -> list[object]:
     """Run the listener until its parent is gone; give whom it kills then."""
     killed: list[object] = []
-
-    def leave(status: int) -> None:
-        killed.append(status)
-        raise SystemExit
 
     def kill(*args: object) -> None:
         killed.append(args)
 
-    monkeypatch.setattr(os, "killpg", kill)
-    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(_watch, "_group", lambda: group)
+    monkeypatch.setattr(_watch, "_kill", kill)
+    monkeypatch.setattr(_watch, "_leave", killed.append)
     worker.control.shutdown(socket.SHUT_WR)
-    with pytest.raises(SystemExit):
-        worker.serving.listen()
+    watch(worker.heard.recv, [worker.serving.hear], pid)
     return killed
 
 
@@ -323,8 +323,28 @@ def test_a_call_that_was_asked_to_stop_before_it_began_does_not(
 def test_when_the_parent_is_gone_all_of_the_group_ends(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "getpgrp", os.getpid)
-    assert listen(worker, monkeypatch) == [(0, signal.SIGKILL), 1]
+    assert listen(worker, monkeypatch, group=7, pid=7) == [(0, signal.SIGKILL), 1]
+
+
+# rule 19
+def test_when_the_way_to_the_parent_breaks_all_ends_as_well(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.heard.settimeout(0)
+    ended: list[int] = []
+    monkeypatch.setattr(_watch, "_group", int)
+    monkeypatch.setattr(_watch, "_leave", ended.append)
+    watch(worker.heard.recv, [], 1)
+    assert ended == [1]
+
+
+# rule 2
+def test_what_is_asked_may_come_in_any_pieces(worker: Worker) -> None:
+    content = b"".join(encode(Frame(9, True, b"a" * 100_000)))
+    for start in range(0, len(content), 65_536):
+        worker.serving.hear(content[start : start + 65_536])
+    assert received(worker.control, Decoder()).id == 9
+    assert worker.serving._stopped == {9: "a" * 100_000}
 
 
 INSIDE = threading.Event()
@@ -357,14 +377,13 @@ def fail_twice() -> None:
 def test_a_call_that_runs_is_told_and_it_is_said_whether_it_heeds(
     worker: Worker, job: Any, heeds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "_exit", print)
-    monkeypatch.setattr(os, "killpg", print)
+    monkeypatch.setattr(_watch, "_leave", print)
     INSIDE.clear()
     serving = worker.serving
     worker.call(1, job)
     worker.call(2, add, 2)
     worker.calls.shutdown(socket.SHUT_WR)
-    listener = threading.Thread(target=serving.listen)
+    listener = threading.Thread(target=watch, args=(worker.heard.recv, [serving.hear], 1))
     runner = threading.Thread(target=serving.serve)
     listener.start()
     runner.start()
@@ -430,14 +449,19 @@ def test_it_begins_as_its_parent_says(
         os.truncate(page, 1)
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setattr(sys, "stdout", open(os.devnull, "w"))  # noqa: PTH123, SIM115
-    monkeypatch.setattr(os, "_exit", {0: None, 1: None}.get)
+    started: list[Any] = []
+
+    def start(*args: object) -> None:
+        started.append(args)
+
+    monkeypatch.setattr(_child, "start_watch", start)
     pairs = [socket.socketpair() for _ in range(4)]
-    served: list[socket.socket] = []
+    served: list[socket.SocketType] = []
 
     def keep(
         calls: socket.socket,
         answers: socket.socket,
-        control: socket.socket,
+        control: socket.SocketType,
         credit: socket.socket,
         byte: mmap.mmap | bytearray,
     ) -> Serving:
@@ -453,7 +477,11 @@ def test_it_begins_as_its_parent_says(
         calls.shutdown(socket.SHUT_WR)
         calls_fd, answers_fd, control_fd, credit_fd = (theirs.detach() for _, theirs in pairs)
         boot = Boot(calls_fd, answers_fd, control_fd, credit_fd, {}, page)
-        assert boot._bootstrap(0) == 0
+        boot()
+        ((func, (recv, hearers, pid)),) = started
+        assert (func, recv.__self__, pid) == (watch, served[2], os.getpid())
+        assert not hearers  # nothing leads to the last call any more
+        assert threading.get_ident() not in by_thread
         after = signal.getsignal(signal.SIGINT)
         assert (after is interrupt) == (interrupt == signal.SIG_IGN)
         if after is not interrupt:
@@ -468,13 +496,5 @@ def test_it_begins_as_its_parent_says(
         sys.stdout.close()
         for ours, _ in pairs:
             ours.close()
-        by_thread.pop(threading.get_ident(), None)
-        wait_for_listeners()
         for theirs in served:
             theirs.close()
-
-
-def wait_for_listeners() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "asyncrun control":
-            thread.join(PATIENCE)
