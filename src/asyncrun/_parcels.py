@@ -141,5 +141,7 @@ def _text(error: BaseException) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """Say what went wrong; `traceback` bears with a ``__str__`` that raises."""
-    return traceback.format_exception_only(error)[-1].strip()
+    """Return the message; `traceback` bears with a ``__str__`` that raises."""
+    formatted = traceback.TracebackException.from_exception(error)
+    formatted.__notes__ = None  # pickle of Python 3.14 notes which part of our parcel it was at
+    return list(formatted.format_exception_only())[-1].strip()

@@ -115,6 +115,20 @@ def test_what_cannot_be_pickled_is_named() -> None:
         pack(threading.Lock(), "the thing")
 
 
+class Noted:
+    """Something whose error comes with a note, as all of them do from Python 3.14 on."""
+
+    def __reduce__(self) -> NoReturn:
+        error = RuntimeError("I stay here")
+        error.add_note("when serializing something")
+        raise error
+
+
+def test_the_reason_why_something_cannot_be_pickled_is_no_note() -> None:
+    with pytest.raises(NotSendableError, match="cannot be pickled: RuntimeError: I stay here; "):
+        pack(Noted(), "it")
+
+
 def test_what_cannot_be_unpickled_is_named() -> None:
     with pytest.raises(TypeError, match=r"^it cannot be unpickled: LookupError: not here; worker"):
         unpack(pack(NotLoadable(), "it"), "it")
