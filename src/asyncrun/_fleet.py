@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     from ._process import Initializer
 
-EXIT_PATIENCE: Final = 2.0
-"""Seconds that idle processes may take to exit: for exit handlers."""
+EXIT_PATIENCE: Final = 5.0
+"""Seconds that idle processes may take to exit: for exit handlers, finalizers and threads that are
+not daemons. `multiprocessing` waits without a limit; here one that hangs must not hold up the end.
+"""
+
+STOP_PATIENCE: Final = 2.0
+"""The same where the runner was cancelled, by Ctrl-C perhaps."""
 
 
 @final
@@ -139,14 +144,18 @@ class Fleet:
         """Tell how many more calls a process may run."""
         return self._max_calls - process.used
 
-    def close(self) -> None:
-        """End all processes: first those that are idle, and the others as they are given back."""
+    def close(self, *, is_cancelled: bool = False) -> None:
+        """End all processes: first those that are idle, and the others as they are given back.
+
+        Args:
+            is_cancelled: Whether somebody waits for a prompt.
+        """
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, {}
         for process in idle:
             process.retire()
-        limit = time.monotonic() + EXIT_PATIENCE
+        limit = time.monotonic() + (STOP_PATIENCE if is_cancelled else EXIT_PATIENCE)
         for process in idle:
             process.end(max(0.0, limit - time.monotonic()))
         patience = self._grace + TERM_PATIENCE + KILL_PATIENCE + EXIT_PATIENCE

@@ -3,8 +3,7 @@
 Rules of this room (DESIGN.md, 20):
 
 - What cannot be sent is an error of the one call that it belongs to, and says what it is.
-- An error arrives as itself, with its traceback as text. Where pickle would call an ``__init__``
-  that wants something else than ``args``, the error is built without it.
+- An error arrives as itself, with all that hangs on it (see `_chain`) and its traceback as text.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from ._errors import RemoteTraceback, SerializationError, Stopped, rebuild
+from ._chain import PROTOCOL, dump, end_causes, load, one_line
+from ._errors import RemoteTraceback, SerializationError, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
-"""Both ends are the same Python."""
+    from ._chain import Record
 
 _HERE: Final = str(Path(__file__).parent)
 
@@ -48,7 +47,7 @@ def pack(value: object, what: str, dumps: Callable[[object], bytes] = _dumps) ->
     try:
         return dumps(value)
     except Exception as exc:
-        raise SerializationError(what, "pickled", _one_line(exc)) from exc
+        raise SerializationError(what, "pickled", one_line(exc)) from exc
 
 
 def unpack(content: memoryview | bytes, what: str) -> Any:
@@ -67,7 +66,7 @@ def unpack(content: memoryview | bytes, what: str) -> Any:
     try:
         return pickle.loads(content)  # noqa: S301 - from a process of our own
     except Exception as exc:
-        raise SerializationError(what, "unpickled", _one_line(exc)) from exc
+        raise SerializationError(what, "unpickled", one_line(exc)) from exc
 
 
 def is_plain(func: object) -> bool:
@@ -86,47 +85,30 @@ def pack_error(error: BaseException, raiser: str) -> bytes:
     """Turn an error of a call into bytes, with its traceback as text.
 
     Args:
-        error: The error; where it cannot be sent, one that says so takes its place.
+        error: The error; where it cannot be sent, one that says so takes its place. So it is with
+            each error that hangs on it.
         raiser: What raised it, for that one.
 
     Returns:
         The bytes, for `raise_error`.
     """
-    text = _text(error)
-    why = ""
-    for attempt in (error, _Bare(error)):
-        try:
-            content = pickle.dumps((attempt, text), PROTOCOL)
-            pickle.loads(content)  # noqa: S301 - what this process has just made
-        except Exception as exc:  # noqa: BLE001 - whatever its parts may raise
-            why = why or _one_line(exc)
-        else:
-            return content
-    what = f"the {type(error).__qualname__} that {raiser} raised"
-    return pickle.dumps((SerializationError(what, "pickled", why), text), PROTOCOL)
+    return pickle.dumps((dump(error, raiser), _text(error)), PROTOCOL)
 
 
 def raise_error(content: memoryview | bytes, raiser: str) -> NoReturn:
-    """Raise the error that `pack_error` was given."""
+    """Raise the error that `pack_error` was given.
+
+    The traceback from there is the last in the chain of its causes.
+    """
     what = f"the error that {raiser} raised"
-    error, text = cast("tuple[BaseException, str]", unpack(content, what))
+    dumped, text = cast("tuple[bytes | list[Record], str]", unpack(content, what))
+    error = load(dumped, what)
     if not isinstance(error, Stopped):
-        error.__cause__ = RemoteTraceback(text)
+        end_causes(error, RemoteTraceback(text))
     try:
         raise error
     finally:
         del error
-
-
-class _Bare:
-    """An error for pickle, that comes out as that error, made without its ``__init__``."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        error = self._error
-        return rebuild, (type(error), error.args, vars(error))
 
 
 def _text(error: BaseException) -> str:
@@ -138,10 +120,3 @@ def _text(error: BaseException) -> str:
         return "".join(traceback.format_exception(type(error), error, place))
     except Exception:  # noqa: BLE001 - a chained error may raise in its __str__
         return "".join(traceback.format_tb(place))
-
-
-def _one_line(error: Exception) -> str:
-    """Return the message; `traceback` bears with a ``__str__`` that raises."""
-    formatted = traceback.TracebackException.from_exception(error)
-    formatted.__notes__ = None  # pickle of Python 3.14 notes which part of our parcel it was at
-    return list(formatted.format_exception_only())[-1].strip()

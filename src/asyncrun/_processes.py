@@ -8,6 +8,8 @@ send is there no thread, unless it turns out to be more than that.
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import anyio
@@ -93,10 +95,10 @@ class ProcessWorker(Worker):
 
     async def aclose(self) -> None:
         """End all processes; see `Worker.aclose`."""
+        is_cancelled = anyio.current_effective_deadline() == -math.inf
+        close = partial(self._fleet.close, is_cancelled=is_cancelled)
         with anyio.CancelScope(shield=True):
             try:
-                await anyio.to_thread.run_sync(
-                    self._fleet.close, abandon_on_cancel=True, limiter=NO_LIMIT
-                )
+                await anyio.to_thread.run_sync(close, abandon_on_cancel=True, limiter=NO_LIMIT)
             except RuntimeError:  # there is no thread to be had
-                self._fleet.close()
+                close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -179,3 +180,7 @@ def give_what_loads() -> object:
 
 def count(content: bytes) -> int:
     return len(content)
+
+
+def hang_at_exit() -> None:
+    atexit.register(threading.Event().wait)

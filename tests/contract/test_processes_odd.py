@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from asyncrun import Runner, WorkerDied
+from asyncrun import Runner, WorkerDied, _fleet
 from asyncrun._fleet import Fleet
 from asyncrun._process import Process
 from asyncrun._threads import ThreadWorker
@@ -280,3 +280,16 @@ def is_gone(pid: int | None) -> bool:
         return stat.read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+# rule 9
+async def test_a_runner_that_is_cancelled_waits_less_for_exit_handlers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_fleet, "EXIT_PATIENCE", 1000)
+    monkeypatch.setattr(_fleet, "STOP_PATIENCE", 0.1)
+    with anyio.CancelScope() as scope:
+        async with Runner(max_processes=1) as runner:
+            await runner.run_sync(odd_jobs.hang_at_exit, worker="process")
+            scope.cancel()
+    assert scope.cancelled_caught

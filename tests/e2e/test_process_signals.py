@@ -341,3 +341,68 @@ def test_ctrl_c_under_anyio_run_ends_all(
     assert "program.py" in errors
     assert "mp_main" not in errors
     assert all_gone(pids, 0)
+
+
+TERMINAL = """
+import getpass, termios, warnings
+
+def tries(what):
+    try:
+        what()
+    except (OSError, EOFError) as exc:
+        return type(exc).__name__
+    return "fine"
+
+def read():
+    with open("/dev/tty") as terminal:
+        terminal.readline()
+
+def ask():
+    warnings.simplefilter("ignore")
+    getpass.getpass()
+
+def write():
+    sys.stderr.write("written ")
+    sys.stderr.flush()
+    subprocess.run("printf 'by a child ' >&2", shell=True, check=True)
+
+def fork(what):
+    if (pid := os.fork()) == 0:
+        os._exit(tries(what) == "fine")
+    assert os.waitpid(pid, 0)[1] == 0
+
+def touch():
+    return [tries(each) for each in (read, ask, input, write, partial(fork, read))]
+
+def look():
+    code = "try: open('/dev/tty')\\nexcept OSError: raise SystemExit(7)"
+    return subprocess.run([sys.executable, "-c", code]).returncode
+"""
+
+
+# rules 21 and 25
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_call_that_touches_the_terminal_gets_an_error_at_once(
+    start: Callable[..., Child], tmp_path: Path, backend: str, *, stop: bool
+) -> None:
+    main = f"""
+os.dup2(0, 2)  # the terminal
+before = termios.tcgetattr(0)
+before[3] |= {stop} and termios.TOSTOP  # what a group in the background prints, stops it
+termios.tcsetattr(0, termios.TCSANOW, before)
+before = termios.tcgetattr(0)
+async def main():
+    async with Runner(max_processes=1) as runner:
+        say(await runner.run_sync(touch, worker="process"))
+        say(await runner.run_sync(look, worker="process"))
+asyncrun.run(main, **run_options)
+say(termios.tcgetattr(0) == before)
+os.close(os.open("/dev/tty", os.O_RDWR))  # the program still has it
+"""
+    with terminal() as (master, options):
+        child = start(program(tmp_path, TERMINAL, main), backend, **options)
+        status, output, _ = child.finish()
+        shown = os.read(master, 65536).decode()
+    said = "['OSError', 'EOFError', 'EOFError', 'fine', 'fine']\n7\nTrue\n"
+    assert (status, output) == (0, said)
+    assert "written by a child " in shown
