@@ -26,7 +26,7 @@ from ._calls import all_running, announced, report
 from ._checks import check_async, check_timeout, coroutine_of
 from ._errors import Interrupted, first_of
 from ._exit import SIGNALS, die, end_by, is_default, is_interactive, say
-from ._threads import loop_poster
+from ._later import loop_poster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
