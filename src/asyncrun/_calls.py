@@ -255,18 +255,23 @@ LINES: Final = 10
 
 def report(calls: Iterable[Running]) -> list[str]:
     """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
+    return [f"left running: {line}" for line in described(calls)]
+
+
+def described(calls: Iterable[Running]) -> list[str]:
+    """Return a description of each call that is still running; of each kind if they are many."""
     left = _located(calls)
     if len(left) <= LINES:
-        return [f"left running: {_info(*each)}" for each in left]
+        return [str(_info(*each)) for each in left]
     kinds = Counter((call.function, where) for call, _, where in left)
     oldest = {(call.function, where): age for call, age, where in reversed(left)}
     common = kinds.most_common(LINES)
     lines = [
-        f"left running: {count} x {kind[0]}, up to {oldest[kind]:.1f} s, at {kind[1] or NO_LINE}"
+        f"{count} x {kind[0]}, up to {oldest[kind]:.1f} s, at {kind[1] or NO_LINE}"
         for kind, count in common
     ]
     others = len(left) - sum(count for _, count in common)
-    return [*lines, f"left running: {others} more"] if others else lines
+    return [*lines, f"{others} more"] if others else lines
 
 
 def log_left_behind(owner: object, calls: Iterable[Running], level: int = WARNING) -> None:

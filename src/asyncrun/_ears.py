@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, final
 import anyio
 import anyio.lowlevel
 
+from ._later import loop_poster
 from ._process import Ear
-from ._threads import loop_poster
 
 if TYPE_CHECKING:
     import asyncio

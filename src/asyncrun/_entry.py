@@ -37,8 +37,8 @@ from ._exit import (
     notice,
     say,
 )
+from ._later import loop_poster
 from ._terminal import note_modes, restore_modes
-from ._threads import loop_poster
 from ._wakeup import waking_the_loop
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ from ._stop import Hook
 from ._work import Stay
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from contextlib import AbstractContextManager
 
+    from ._calls import Running
     from ._fleet import Fleet
     from ._frames import Frame
     from ._process import Process
@@ -65,6 +66,14 @@ class Errand(Stay[T]):
         self._process: Process | None = None
         self.is_light = False
         self._hook: AbstractContextManager[None] = nullcontext()
+
+    def subject(self) -> Call[T]:
+        """See `Stay.subject`."""
+        return self._call
+
+    def stopping(self) -> Sequence[Running]:
+        """See `Stay.stopping`."""
+        return self._call.stopping()
 
     def begin(self) -> bool:
         """See `Stay.begin`; of the threads that may go on with a call one does."""
@@ -121,9 +130,10 @@ class Errand(Stay[T]):
         if process.ear is None:
             process.ear = ear_for(process)
         frame = await process.ear.answer()
-        if frame is None or (
-            len(frame.first) <= SIZE and looks_nothing_up(frame.first) and process.is_usable()
-        ):
+        if frame is None:
+            return None
+        if len(frame.first) <= SIZE and looks_nothing_up(frame.first) and process.is_usable():
+            self._call.revive()  # the two may have come in the same turn of the loop
             return frame
         process.put_back(frame)
         return None
@@ -183,8 +193,11 @@ class Errand(Stay[T]):
 
     def _send(self, process: Process) -> None:
         function, arguments = self._pack()
-        self._call.pid = process.pid
-        process.watch(process.calls + 1, self._call.token)
+        call = self._call
+        call.pid = process.pid
+        process.watch(process.calls + 1, call.token)
+        if call.on_begin is not None:
+            call.on_begin()
         process.send(function, arguments)
 
 

@@ -21,8 +21,8 @@ import anyio.lowlevel
 
 from ._calls import all_running, log_left_behind
 from ._errors import Stopped, WrongStateError, first_of
+from ._later import loop_poster
 from ._stop import NEVER, StopSource, StopToken, current
-from ._threads import loop_poster
 from ._wakeup import waking_the_loop
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from ._calls import Running
     from ._work import Call
-    from ._worker import Worker
 
 T = TypeVar("T")
 
@@ -164,14 +163,14 @@ class Group:
         self._tasks += 1
         return handle
 
-    async def wait_for(self, call: Call[T], worker: Worker) -> T:
+    async def wait_for(self, call: Call[T], run: Callable[[Call[T]], Coroutine[Any, Any, T]]) -> T:
         """Run a call for a task of this event loop, which may be one of the group's or not.
 
         On cancel: as `Worker.run`.
 
         Args:
             call: The call.
-            worker: Where to run it.
+            run: What runs it: `Worker.run`, or something around that.
 
         Returns:
             The call's result.
@@ -183,13 +182,13 @@ class Group:
         if stopped:
             self._group.cancel_scope.cancel()  # a stop in another thread may be on its way
         if anyio.get_current_task().id in self._own:
-            return await worker.run(call)  # cancelled with the group, unless the task is shielded
+            return await run(call)  # cancelled with the group, unless the task is shielded
         with anyio.CancelScope() as scope:
             self._waits[call] = scope
             if stopped:
                 scope.cancel()
             try:
-                return await worker.run(call)
+                return await run(call)
             finally:
                 del self._waits[call]
                 self._left()

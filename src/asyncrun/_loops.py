@@ -22,7 +22,10 @@ from ._calls import border, log_late
 from ._stop import StopToken, current
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._batch import Batch, Item
+    from ._calls import Running
     from ._work import Stay
 
 
@@ -41,6 +44,12 @@ class Caller(Server):
 
     thread: int
     token: StopToken
+
+    def stopping(self) -> Sequence[Running]:
+        """See `Stay.stopping`."""
+        thread = getattr(self, "thread", None)  # it may not have begun
+        items = self.batch.running()
+        return [item for item in items if item.thread == thread and item.token._set]
 
     @border
     def call(self, item: Item[Any]) -> None:

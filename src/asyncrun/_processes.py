@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._batch import Batch
+    from ._calls import Running
     from ._fleet import Fleet
     from ._loops import Queue
     from ._work import Call
@@ -52,6 +53,10 @@ class ProcessWorker(Worker):
     def capacity(self) -> int:
         """See `Worker.capacity`."""
         return self._threads.capacity
+
+    def holders(self) -> list[Running]:
+        """See `Worker.holders`."""
+        return self._threads.holders()
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a process; see `Worker.run`."""

@@ -9,6 +9,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, final, overload
 
 import anyio
@@ -27,6 +28,7 @@ from ._group import Group
 from ._loops import Queue
 from ._stream import Options, Results
 from ._threads import ThreadWorker
+from ._timeouts import run_within
 from ._work import Call
 
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ class Runner:
         func: Callable[[*ArgsT], T],
         *args: *ArgsT,
         worker: Literal["thread", "process"] = "thread",
+        timeout: float | None = None,  # noqa: ASYNC109 - from when the call begins
     ) -> T:
         """Run one blocking call and return its result; from any task of this event loop.
 
@@ -152,26 +155,35 @@ class Runner:
             func: A plain function; for keyword arguments use `functools.partial`.
             *args: Its positional arguments.
             worker: Where to run it.
+            timeout: Seconds, above 0, that the call may take from when it begins: when it has a
+                slot and, if need be, a process has been started for it. Then the await ends with
+                a `CallTimeoutError`, and the call as on a cancellation. None means no limit.
 
         Returns:
             What ``func`` returns.
 
         Raises:
+            CallTimeoutError: The call took longer than ``timeout`` (a `TimeoutError`; any other
+                one is an error of ``func`` itself).
+            WorkerDied: Its worker process ended under it.
+            WorkerStartError: No worker process could be started.
+            SerializationError: Something cannot go to the worker process, or come back.
             Stopped: The runner stopped, and the waiting task is not one of the runner's own,
                 which are cancelled instead.
             TypeError: ``func`` is not a plain function.
             RuntimeError: The runner is not entered, or was left, or this is another thread than
                 its event loop's.
-            ValueError: There is no such worker.
+            ValueError: There is no such worker, or ``timeout`` is not above 0.
         """
-        call, place = self._call("Runner.run_sync()", func, args, worker, None)
-        return await self._group.wait_for(call, place)
+        call, run = self._call("Runner.run_sync()", func, args, worker, timeout)
+        return await self._group.wait_for(call, run)
 
     def submit(
         self,
         func: Callable[[*ArgsT], T],
         *args: *ArgsT,
         worker: Literal["thread", "process"] = "thread",
+        timeout: float | None = None,
         name: str | None = None,
     ) -> anyio.TaskHandle[T]:
         """Start one blocking call as a task of this runner.
@@ -180,6 +192,7 @@ class Runner:
             func: A plain function; for keyword arguments use `functools.partial`.
             *args: Its positional arguments.
             worker: Where to run it.
+            timeout: As for `run_sync`; the `CallTimeoutError` is an error of the call.
             name: Its name in reports; by default the function's.
 
         Returns:
@@ -190,11 +203,11 @@ class Runner:
             TypeError: ``func`` is not a plain function.
             RuntimeError: The runner is not entered, or was left, or this is another thread than
                 its event loop's.
-            ValueError: There is no such worker.
+            ValueError: There is no such worker, or ``timeout`` is not above 0.
         """
-        call, place = self._call("Runner.submit()", func, args, worker, name)
+        call, run = self._call("Runner.submit()", func, args, worker, timeout, name)
         # Without a scope of its own: its task is the group's, and so cancelled with it.
-        return self._group.spawn(place.run(call), call.name)
+        return self._group.spawn(run(call), call.name)
 
     def start_soon(
         self,
@@ -351,10 +364,15 @@ class Runner:
         func: Callable[[*ArgsT], T],
         args: tuple[*ArgsT],
         kind: str,
-        name: str | None,
-    ) -> tuple[Call[T], Worker]:
-        place = self._worker(caller, func, kind)
-        return Call(func, args, name=name, owner=self, follow=self._group.token), place
+        timeout: float | None,
+        name: str | None = None,
+    ) -> tuple[Call[T], Callable[[Call[T]], Coroutine[Any, Any, T]]]:
+        run = self._worker(caller, func, kind).run
+        call = Call(func, args, name=name, owner=self, follow=self._group.token)
+        if timeout is None:
+            return call, run
+        check_timeout("timeout", timeout)
+        return call, partial(run_within, run, seconds=timeout)
 
     def _worker(self, caller: str, func: object, kind: str) -> Worker:
         self._group.check_entered()

@@ -25,15 +25,17 @@ from ._calls import pid_of
 from ._errors import ItemTimeoutError, WrongStateError
 from ._group import State, why
 from ._intake import TURN, Intake
+from ._starved import warn
 from ._threads import cancellations
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
     from anyio.abc import TaskGroup
 
+    from ._calls import Running
     from ._group import Group
     from ._worker import Worker
 
@@ -275,12 +277,7 @@ class Results(Generic[T_co]):
         # The first look may come in the very moment in which a call was asked to stop.
         self._stuck_looks = self._stuck_looks + 1 if self._is_stuck() else 0
         if self._stuck_looks == LOOKS:
-            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
-
-            logging.getLogger("asyncrun").warning(
-                "%r waits: every slot is held by a call that was asked to stop and has not ended",
-                self,
-            )
+            warn(self, "waits", self._holders())
 
     def _is_ready(self) -> bool:
         queue = self._batch.queue
@@ -385,12 +382,12 @@ class Results(Generic[T_co]):
 
     def _is_stuck(self) -> bool:
         """Tell whether nothing goes on before a call ends that was asked to stop (rule 7)."""
-        if self._batch.pending.empty():
-            return False
-        if len(self._batch.stuck) >= self._limit:
-            return True
-        stopping = sum(call.token._set for call in self._group.running())
-        return stopping >= self._worker.capacity
+        return not self._batch.pending.empty() and bool(self._holders())
+
+    def _holders(self) -> Sequence[Running]:
+        """Return the calls that were asked to stop and hold every slot that this may take."""
+        stuck = list(self._batch.stuck)
+        return stuck if len(stuck) >= self._limit else self._worker.holders()
 
 
 def _raisable(error: BaseException) -> BaseException:

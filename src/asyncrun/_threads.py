@@ -17,16 +17,17 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 
-from ._checks import check_blocking
+from ._checks import check_blocking, check_timeout
+from ._later import loop_poster
 from ._loops import NO_LOOPS, Loop
+from ._starved import holders, watching
 from ._terminal import note_modes
+from ._timeouts import run_within
 from ._wakeup import waking_the_loop
 from ._work import Call
 from ._worker import Worker
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVarTuple
 
     from ._batch import Batch
+    from ._calls import Running
     from ._loops import Queue
     from ._work import Stay
 
@@ -48,6 +50,7 @@ async def run_sync(
     func: Callable[[*ArgsT], T],
     *args: *ArgsT,
     limiter: anyio.CapacityLimiter | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - from when the call begins
 ) -> T:
     """Run one blocking call in a thread, without a runner, and return its result.
 
@@ -66,17 +69,25 @@ async def run_sync(
         limiter: Where to take a slot; by default AnyIO's
             `~anyio.to_thread.current_default_thread_limiter`, of 40. It belongs to one run of one
             event loop: what is abandoned when the loop ends cannot give its slot back.
+        timeout: Seconds, above 0, that the call may take from when it begins, which is not before
+            it has a slot. Then the await ends with a `CallTimeoutError`, as on a cancellation.
+            None means no limit.
 
     Returns:
         What ``func`` returns.
 
     Raises:
+        CallTimeoutError: The call took longer than ``timeout`` (a `TimeoutError`; any other one is
+            an error of ``func`` itself).
         TypeError: ``func`` is not a plain function.
+        ValueError: ``timeout`` is not above 0.
     """
     check_blocking("run_sync()", func)
+    check_timeout("timeout", timeout)
     slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter
+    call, run = Call(func, args), ThreadWorker(slots).run
     with waking_the_loop():
-        return await ThreadWorker(slots).run(Call(func, args))
+        return await (run(call) if timeout is None else run_within(run, call, timeout))
 
 
 @final
@@ -103,6 +114,10 @@ class ThreadWorker(Worker):
     def capacity(self) -> int:
         """See `Worker.capacity`."""
         return int(self._slots.total_tokens)
+
+    def holders(self) -> list[Running]:
+        """See `Worker.holders`."""
+        return holders(self._slots)
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a thread; see `Worker.run`."""
@@ -146,7 +161,8 @@ class ThreadWorker(Worker):
         except anyio.WouldBlock:
             self._queue.enter(stay)
             try:
-                await self._slots.acquire_on_behalf_of(stay)
+                with watching(self._slots, stay):
+                    await self._slots.acquire_on_behalf_of(stay)
             finally:
                 self._queue.leave(stay)
 
@@ -224,22 +240,6 @@ def cancellations() -> tuple[type[BaseException], ...]:
     if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
         return (anyio.get_cancelled_exc_class(),)
     return (anyio.get_cancelled_exc_class(), futures.CancelledError)
-
-
-def loop_poster() -> Callable[..., None]:
-    """Return a function that calls another one in this event loop, soon.
-
-    It may be called from any thread and from a signal handler. If the loop has finished by then
-    nothing happens.
-    """
-    token = anyio.lowlevel.current_token()
-    post_soon = token.backend_class.run_sync_soon
-
-    def post(func: Callable[..., object], *args: object) -> None:
-        with suppress(anyio.RunFinishedError):
-            post_soon(func, args, token.native_token)
-
-    return post
 
 
 @final

@@ -21,6 +21,8 @@ from ._stop import StopToken, current
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ._calls import Running
+
 T = TypeVar("T")
 
 
@@ -45,6 +47,14 @@ class Stay(ABC, Generic[T]):
     def share(self) -> int | None:
         """Tell how many of those are not stuck."""
         return None
+
+    def subject(self) -> Call[Any] | None:
+        """Return the call that this is for, if it is for one."""
+        return None
+
+    def stopping(self) -> Sequence[Running]:
+        """Return the calls that keep the slot though they were asked to stop."""
+        return ()
 
     def begin(self) -> bool:
         """Tell the worker whether to run at all; it does not if the waiter has left."""
@@ -86,20 +96,30 @@ class Stay(ABC, Generic[T]):
 
 @final
 class Call(Stay[T]):
-    """One blocking call."""
+    """One blocking call.
+
+    Attributes:
+        on_begin: What is to be called, in whatever thread, when it begins to run; or None.
+        expired: Why nobody waits for it any longer, if it has run for too long.
+    """
 
     __slots__ = (
         "args",
         "error",
+        "expired",
         "func",
         "function",
         "name",
+        "on_begin",
         "owner",
         "pid",
         "started",
         "thread",
         "token",
     )
+
+    on_begin: Callable[[], None] | None
+    expired: str | None
 
     def __init__(
         self,
@@ -122,7 +142,17 @@ class Call(Stay[T]):
         self.thread: int = 0
         self.pid: int | None = None
         self.error: BaseException | None = None
+        self.on_begin = None
+        self.expired = None
         super().__init__()
+
+    def subject(self) -> Call[Any]:
+        """See `Stay.subject`."""
+        return self
+
+    def stopping(self) -> Sequence[Running]:
+        """See `Stay.stopping`."""
+        return (self,) if self.token._set and self in running else ()
 
     def begin(self) -> bool:
         """See `Stay.begin`."""
@@ -131,6 +161,8 @@ class Call(Stay[T]):
         self.thread = threading.get_ident()
         self.started = time.monotonic()
         running[self] = None
+        if self.on_begin is not None and self.pid is None:  # else it has yet to be sent
+            self.on_begin()
         return True
 
     @border
@@ -160,8 +192,8 @@ class Call(Stay[T]):
         """See `Stay.leave`; a call that is abandoned is asked to stop."""
         if self._begun.acquire(blocking=False):
             return True
-        if self._over.acquire(blocking=False):
-            self.token._stop("its caller was cancelled")
+        if self.expired is not None or self._over.acquire(blocking=False):
+            self.token._stop(self.expired or "its caller was cancelled")
             return False
         running.pop(self, None)  # `end` is about to: what is over must not be reported
         seen = error is not None and self.error is error.__cause__  # asyncio wraps StopIteration
@@ -169,6 +201,25 @@ class Call(Stay[T]):
             self._log_late()  # it ended just as its waiter was cancelled: nobody saw the error
         self.error = None  # its traceback holds a frame that holds this call
         return True
+
+    def expire(self, reason: str) -> bool:
+        """Let the waiter, in the event loop's thread, be done before the worker.
+
+        Args:
+            reason: Why.
+
+        Returns:
+            Whether that is so. If not, the worker is done, and the outcome is on its way.
+        """
+        if self._over.acquire(blocking=False):
+            self.expired = reason
+        return self.expired is not None
+
+    def revive(self) -> None:
+        """Undo that, in the event loop's thread, as the outcome has come to the waiter."""
+        if self.expired is not None:
+            self.expired = None
+            self._over.release()
 
     def heeds(self) -> bool:
         """Tell whether the call is likely to end soon after it was asked to stop."""

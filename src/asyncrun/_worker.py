@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._batch import Batch
+    from ._calls import Running
     from ._work import Call
 
 T = TypeVar("T")
@@ -19,6 +20,10 @@ class Worker(Protocol):
     @property
     def capacity(self) -> int:
         """How many slots it has."""
+        ...
+
+    def holders(self) -> list[Running]:
+        """Return the calls that hold every slot and were asked to stop, or none."""
         ...
 
     async def run(self, call: Call[T]) -> T:

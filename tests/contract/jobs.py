@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -186,6 +187,18 @@ def throw(error: BaseException) -> NoReturn:
 
 def square(number: int) -> int:
     return number * number
+
+
+def square_after(path: str, number: int) -> int:
+    """Take some time, and longer than it takes to say so."""
+    enter(path)
+    time.sleep(0.3)
+    return number * number
+
+
+def fraction_after(path: str, number: int) -> Fraction:
+    """Do the same, and give what takes more than pickle's own code to unpickle."""
+    return Fraction(square_after(path, number))
 
 
 def square_of_even(number: int) -> int:

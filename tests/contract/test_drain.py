@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -33,9 +33,10 @@ async def test_what_runs_longer_is_stopped_without_an_error(
     gate: type[Gate], caplog: pytest.LogCaptureFixture, seconds: float
 ) -> None:
     heeding, stuck = gate(), gate()
+    handles: list[anyio.TaskHandle[Any]] = []
     begin = time.monotonic()
     async with Runner(grace=PATIENCE, drain_timeout=seconds) as runner:
-        handles = [
+        handles += [
             runner.submit(heeding.heeding),
             runner.submit(stuck.stuck),
             runner.start_soon(anyio.sleep_forever),
@@ -63,11 +64,12 @@ async def test_what_ends_in_time_is_waited_for(gate: type[Gate], seconds: float 
         await anyio.wait_all_tasks_blocked()
         door.opened.set()
 
+    handles: list[anyio.TaskHandle[str]] = []
     async with Runner(drain_timeout=seconds) as runner:
-        handle = runner.submit(door.stuck)
+        handles.append(runner.submit(door.stuck))
         await door.inside.wait()
         runner.start_soon(open_it)
-    assert await handle == "late"
+    assert await handles[0] == "late"
     assert not door.token.is_set()
 
 
@@ -124,12 +126,12 @@ def heed(door: Gate) -> None:
 async def test_a_call_in_a_process_ends(
     post: Callable[[], Post], way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = post()
+    place, pids = post(), list[int]()
     async with Runner(drain_timeout=SHORT, grace=PATIENCE) as runner:
         runner.submit(getattr(jobs, way), place.path, worker="process")
-        pid = int(await told(place))
+        pids.append(int(await told(place)))
     assert place.has("left") == (way == "heeding")
-    assert not jobs.is_alive(pid)
+    assert not jobs.is_alive(*pids)
     assert caplog.records == []
 
 

@@ -219,7 +219,10 @@ async def test_when_stuck_threads_hold_every_slot_it_says_so_once_and_goes_on_wh
         doors[0].opened.set()
         (record,) = _warnings(caplog)
         assert (record.name, record.levelno) == ("asyncrun", logging.WARNING)
-        assert record.getMessage() == f"{results!r} waits: {STUCK}"
+        head, _, holders = record.getMessage().partition(f" waits: {STUCK}: ")
+        assert head == repr(results)
+        assert all("call, " in each and "conftest.py:" in each for each in holders.split("; "))
+        assert len(holders.split("; ")) == 2
 
 
 @pytest.fixture
