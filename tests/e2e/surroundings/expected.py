@@ -88,6 +88,8 @@ MADE = r"(make: \*\*\* .*\n)+"
 TO_PROGRAMS = "SIGTERM to the programs"
 BLOCKED = "its loop is blocked until SIGKILL"
 AFTER = "bash -c 'PROGRAM one; echo after'"
+# An interactive bash would put the modes back itself, so they are noted before it gets to it.
+TRAP = "sh -c 'trap : INT; PROGRAM one getpass; seen=$?; stty -g >OUT; exit $seen'"
 CLOSED = "its window is closed"
 FGS = ("Ctrl-Z", "fg", "Ctrl-C")
 
@@ -156,7 +158,6 @@ CASES = [
 
 SCENES = [
     Scene("a terminal", "PROGRAM one", ("Ctrl-C",), INT, 130),
-    Scene("a terminal", "PROGRAM one getpass", ("Ctrl-C",), INT, 130),
     Scene("a terminal", "PROGRAM one", FGS, INT, 130),
     Scene("a terminal", "PROGRAM one getpass", FGS, INT, 130),
     Scene("a terminal", "PROGRAM one >OUT 2>&1", (CLOSED,), HUP, None),
@@ -164,6 +165,7 @@ SCENES = [
     Scene("bash -c", AFTER, ("Ctrl-C",), INT, 130),
     Scene("bash -c", AFTER, FGS, INT, 130),
     Scene("bash -c", AFTER, (CLOSED,), HUP, None, shows=False),
+    Scene("sh with a trap", TRAP, ("Ctrl-C",), INT, 130, shows=False),
     Scene("make -j", MAKE, ("Ctrl-C",), INT, 130, TWO),
     Scene("make -j", MAKE, FGS, INT, 130, TWO),
     Scene("make -j", MAKE, (CLOSED,), HUP, None, TWO, shows=False),

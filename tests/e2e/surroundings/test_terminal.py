@@ -85,6 +85,8 @@ def test_a_stuck_program_ends_well_in_a_terminal(stage: Stage, pane: Pane, scene
         pane.ended(scene.status)
         assert pane.modes() == modes
         assert not re.search("^after$", pane.screen(), re.MULTILINE)
+        if "stty" in scene.line:
+            assert stage.out.read_text() == modes
         if scene.shows:
             check_shown(scene, pane.screen())
     elif scene.shows:
