@@ -96,7 +96,7 @@ def job(seconds: int) -> None:
         logger.exception("the report of %d s failed", seconds)
 
 
-async def start_job(request: Request) -> Response:
+async def start_job(request: Request) -> Response:  # noqa: ASYNC124 - a plain one runs in a thread
     """Start a job that goes on when its request is over.
 
     On cancel: nothing is waited for here.

@@ -80,6 +80,9 @@ def load(content: bytes | Sequence[Record], what: str) -> BaseException:
     Args:
         content: What that returned.
         what: How an error names one that cannot be made here.
+
+    Returns:
+        The error, or one that says why it cannot be made here.
     """
     if not isinstance(content, bytes):
         return _Builder(content, what).build()

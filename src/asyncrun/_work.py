@@ -98,6 +98,13 @@ class Stay(ABC, Generic[T]):
 class Call(Stay[T]):
     """One blocking call.
 
+    Args:
+        func: The function to call.
+        args: Its positional arguments.
+        name: Its name in reports; by default the function's.
+        owner: The runner that the call belongs to, if any.
+        follow: A token that sets the call's own one.
+
     Attributes:
         on_begin: What is to be called, in whatever thread, when it begins to run; or None.
         expired: Why nobody waits for it any longer, if it has run for too long.
