@@ -292,4 +292,5 @@ async def test_a_runner_that_is_cancelled_waits_less_for_exit_handlers(
         async with Runner(max_processes=1) as runner:
             await runner.run_sync(odd_jobs.hang_at_exit, worker="process")
             scope.cancel()
+            await anyio.sleep_forever()
     assert scope.cancelled_caught
