@@ -125,7 +125,7 @@ class Noted:
 
 
 def test_the_reason_why_something_cannot_be_pickled_is_no_note() -> None:
-    with pytest.raises(NotSendableError, match="cannot be pickled: RuntimeError: I stay here; "):
+    with pytest.raises(SerializationError, match="cannot be pickled: RuntimeError: I stay here; "):
         pack(Noted(), "it")
 
 
