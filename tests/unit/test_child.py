@@ -416,6 +416,8 @@ def test_it_says_why_it_is_not(worker: Worker) -> None:
     assert (frame.code, bytes(frame.second)) == (Code.RAISED, b"the initializer fail()")
 
 
+# Python 3.15 misses a spec in what `runpy` runs, as in each child of multiprocessing.
+@pytest.mark.filterwarnings("ignore:Module globals is missing a __spec__:DeprecationWarning")
 def test_a_main_module_that_fails_is_why_and_may_start_no_process(
     worker: Worker, tmp_path: Any
 ) -> None:
