@@ -96,8 +96,8 @@ def job(seconds: int) -> None:
         logger.exception("the report of %d s failed", seconds)
 
 
-async def start_job(request: Request) -> Response:  # noqa: ASYNC124 - a plain one runs in a thread
-    """Start a job that goes on when its request is over.
+async def start_job(request: Request) -> Response:  # noqa: ASYNC124
+    """Start a job that goes on when its request is over; in the event loop's thread.
 
     On cancel: nothing is waited for here.
     """

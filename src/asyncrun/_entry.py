@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 import anyio
 
 from ._calls import all_running, announced, is_busy, report
-from ._checks import check_async, check_timeout, coroutine_of
+from ._checks import check_async, check_outside, check_timeout, coroutine_of
 from ._errors import Interrupted, first_of
 from ._exit import (
     PAUSE,
@@ -84,9 +84,11 @@ def run(
 
     Raises:
         Interrupted: After a signal (a `KeyboardInterrupt`).
+        RuntimeError: An event loop runs in this thread already.
         TypeError: ``main`` is not an async function.
         ValueError: ``exit_timeout`` is not above 0.
     """
+    check_outside(main)
     check_timeout("exit_timeout", exit_timeout)
     check_async("run()", main)
     note_modes(anew=not is_busy())

@@ -99,7 +99,9 @@ class NotIterableError(_Picklable, TypeError):
     """Something was given that has no items to take one by one."""
 
     def __init__(self, caller: str, got: object) -> None:
-        super().__init__(f"{caller} wants an iterable or an async iterable of items, got {got!r}")
+        cure = "; call it: the items are in what it returns" if callable(got) else ""
+        text = f"{caller} wants an iterable or an async iterable of items, got {got!r}"
+        super().__init__(text + cure)
         self.caller = caller
         self.got = got
 

@@ -39,6 +39,20 @@ T = TypeVar("T")
 USE: Final = "use it as `async with Runner() as runner:`"
 
 
+WAYS_BACK: Final = {
+    "Runner.run_sync()": "anyio.from_thread.run(runner.run_sync, ..., token=token)",
+    "Runner.submit()": "anyio.from_thread.run_sync(runner.submit, ..., token=token)",
+    "Runner.start_soon()": "anyio.from_thread.run_sync(runner.start_soon, ..., token=token)",
+    "Runner.map()": "anyio.from_thread.run(func, token=token), let the async func use the map",
+}
+"""How another thread comes to the event loop, for each method."""
+
+WHERE: Final = (
+    "where token = anyio.lowlevel.current_token() was taken in the event loop; "
+    "in a call, token can be left out"
+)
+
+
 class State(Enum):
     """Where something is that can be entered once, in the words of its errors."""
 
@@ -127,8 +141,11 @@ class Group:
                 log_left_behind(self.owner, self.running())
                 del exc, traceback
 
-    def check_entered(self) -> None:
+    def check_entered(self, caller: str) -> None:
         """Refuse to start anything when or where that is not possible.
+
+        Args:
+            caller: The method that refuses.
 
         Raises:
             WrongStateError: It is not entered, or was left, or this is another thread than its
@@ -139,7 +156,7 @@ class Group:
         if self._state is State.LEFT:
             raise WrongStateError(self.owner, self._state.value, "make a new one")
         if self._thread != threading.get_ident():
-            cure = "in a call, go through anyio.from_thread.run_sync(runner.submit, ...)"
+            cure = f"go through {WAYS_BACK[caller]}, {WHERE}"
             raise WrongStateError(self.owner, "belongs to the thread of its event loop", cure)
 
     def stop(self, reason: str | None) -> None:

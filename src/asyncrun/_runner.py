@@ -60,11 +60,11 @@ class Runner:
 
     Leaving the block waits for all that was started, at most ``drain_timeout`` seconds. Then, or
     if the block or one of its tasks fails, is cancelled, or `stop` is called, every task is
-    cancelled and every call asked to stop; then the
-    runner waits up to ``grace`` seconds for those calls that have met a `safe_point` before (or
-    looked at their token, or are inside an `StopToken.on_stop` block), and leaves. Calls still
-    running then are logged (logger ``asyncrun``, WARNING) and left behind in daemon threads; worker
-    processes are ended, with whatever runs in them.
+    cancelled and every call asked to stop. The runner then waits up to ``grace`` seconds for those
+    calls that have met a `safe_point` before (or looked at their token, or are inside an
+    `StopToken.on_stop` block), and leaves. Calls still running then are logged (logger
+    ``asyncrun``, WARNING) and left behind in daemon threads; worker processes are ended, with
+    whatever runs in them.
 
     Errors come as AnyIO's task groups give them: in an exception group. A KeyboardInterrupt comes
     out as itself, with other errors as its cause.
@@ -79,7 +79,7 @@ class Runner:
         grace: Seconds, at least 0, to wait for calls that were asked to stop.
         drain_timeout: Seconds, at least 0, that leaving the block normally waits for tasks and
             calls. The runner then stops what is left, as `stop` does, without an error. None
-            waits without limit. A task that has shielded itself is waited for in any case.
+            waits without limit. A task that has shielded itself is waited for anyway.
         name: Its name in messages and logs.
         initializer: What each worker process calls first; a function of a module.
         initargs: Its arguments.
@@ -230,7 +230,7 @@ class Runner:
             RuntimeError: The runner is not entered, or was left, or this is another thread than
                 its event loop's.
         """
-        self._group.check_entered()
+        self._group.check_entered("Runner.start_soon()")
         check_async("Runner.start_soon()", async_func)
         task: Coroutine[Any, Any, T] = coroutine_of("Runner.start_soon()", async_func, args)
         return self._group.spawn(task, function_name(async_func) if name is None else name)
@@ -368,14 +368,13 @@ class Runner:
         name: str | None = None,
     ) -> tuple[Call[T], Callable[[Call[T]], Coroutine[Any, Any, T]]]:
         run = self._worker(caller, func, kind).run
-        call = Call(func, args, name=name, owner=self, follow=self._group.token)
-        if timeout is None:
-            return call, run
-        check_timeout("timeout", timeout)
-        return call, partial(run_within, run, seconds=timeout)
+        if timeout is not None:
+            check_timeout("timeout", timeout)
+            run = partial(run_within, run, seconds=timeout)
+        return Call(func, args, name=name, owner=self, follow=self._group.token), run
 
     def _worker(self, caller: str, func: object, kind: str) -> Worker:
-        self._group.check_entered()
+        self._group.check_entered(caller)
         check_blocking(caller, func)
         if kind not in self._workers:
             if kind not in KINDS:

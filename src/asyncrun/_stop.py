@@ -153,7 +153,11 @@ class StopToken:
             TypeError: ``callback`` is not callable, or async.
         """
         if not callable(callback) or is_async(callback):
-            raise WrongFunctionError("on_stop()", "a plain function", callback)
+            given: object = callback
+            if inspect.iscoroutine(given):
+                given.close()
+            cure = "the callback is called and not awaited, by whatever thread stops"
+            raise WrongFunctionError("on_stop()", "a plain function", callback, cure)
         return Hook(self, callback, args)
 
     def __repr__(self) -> str:
@@ -219,8 +223,18 @@ def is_async(func: Callable[..., object]) -> bool:
         return bool(func.__code__.co_flags & _ASYNC)
     return (
         inspect.iscoroutinefunction(func)
-        or inspect.isasyncgenfunction(func)
         or inspect.iscoroutinefunction(type(func).__call__)
+        or is_async_generator(func)
+    )
+
+
+def is_async_generator(func: object) -> bool:
+    """Return whether something is an async generator, or a function that makes one."""
+    call = getattr(type(func), "__call__", None)  # noqa: B004 - not whether, but what
+    return (
+        inspect.isasyncgen(func)
+        or inspect.isasyncgenfunction(func)
+        or inspect.isasyncgenfunction(call)
     )
 
 

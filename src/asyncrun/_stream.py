@@ -133,7 +133,7 @@ class Results(Generic[T_co]):
     async def __aenter__(self) -> Self:
         if self._state is not State.NEW:
             raise WrongStateError(self, self._state.value, "call Runner.map() again")
-        self._group.check_entered()
+        self._group.check_entered("Runner.map()")
         self._state = State.ENTERED
         self._batch.closed = False
         self._context = copy_context()  # for the items, whoever reads the results

@@ -107,8 +107,9 @@ async def test_a_map_that_is_open_in_a_task_ends(gate: type[Gate], is_own: bool)
                     pytest.fail("there is no result")
         except BaseException as exc:  # noqa: ASYNC103 - the group is left anyhow
             ends.append(exc)
-            if is_own:
-                raise
+        except anyio.get_cancelled_exc_class() as exc:
+            ends.append(exc)
+            raise
 
     async with anyio.create_task_group() as group, runner:
         (runner if is_own else group).start_soon(read)
