@@ -18,7 +18,7 @@ from tests.e2e.surroundings.pane import Pane
 from tests.e2e.surroundings.stage import last_words
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from tests.e2e.surroundings.stage import Stage
 
@@ -37,6 +37,12 @@ def is_stopped(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] == "T"
 
 
+def wait_until(pane: Pane, is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, pane.screen()
+
+
 def play(step: str, pane: Pane, modes: str, programs: list[int]) -> None:
     """Do what a person does, and wait until it has its first effect."""
     match step:
@@ -45,13 +51,12 @@ def play(step: str, pane: Pane, modes: str, programs: list[int]) -> None:
         case "Ctrl-Z":
             pane.key("C-z")
             pane.ended(STOPPED)
-            assert all(map(is_stopped, programs))
+            # The shell sees its own child stop; others of the group may do so a moment later.
+            wait_until(pane, lambda: all(map(is_stopped, programs)))
             assert pane.modes() == modes
         case "fg":
             pane.type("fg")
-            deadline = time.monotonic() + PATIENCE
-            while any(map(is_stopped, programs)):
-                assert time.monotonic() < deadline, pane.screen()
+            wait_until(pane, lambda: not any(map(is_stopped, programs)))
         case "SIGTERM":
             for program in programs:
                 os.kill(program, signal.SIGTERM)
