@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from asyncrun._calls import all_running
+from asyncrun._core.registry import all_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

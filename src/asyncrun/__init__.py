@@ -2,25 +2,25 @@
 
 from typing import TYPE_CHECKING
 
-from ._calls import CallInfo as CallInfo
-from ._entry import run as run
-from ._errors import CallTimeoutError as CallTimeoutError
-from ._errors import Interrupted as Interrupted
-from ._errors import ItemTimeoutError as ItemTimeoutError
-from ._errors import SerializationError as SerializationError
-from ._errors import Stopped as Stopped
-from ._errors import WorkerStartError as WorkerStartError
-from ._runner import Runner as Runner
-from ._stop import StopSource as StopSource
-from ._stop import StopToken as StopToken
-from ._stop import safe_point as safe_point
-from ._stop import stop_token as stop_token
-from ._stream import Results as Results
-from ._threads import run_sync as run_sync
+from ._core.errors import CallTimeoutError as CallTimeoutError
+from ._core.errors import Interrupted as Interrupted
+from ._core.errors import ItemTimeoutError as ItemTimeoutError
+from ._core.errors import SerializationError as SerializationError
+from ._core.errors import Stopped as Stopped
+from ._core.errors import WorkerStartError as WorkerStartError
+from ._core.registry import CallInfo as CallInfo
+from ._core.stop import StopSource as StopSource
+from ._core.stop import StopToken as StopToken
+from ._core.stop import safe_point as safe_point
+from ._core.stop import stop_token as stop_token
+from ._entry.run import run as run
+from ._runner.map_results import Results as Results
+from ._runner.runner import Runner as Runner
+from ._workers.thread.worker import run_sync as run_sync
 
 if TYPE_CHECKING:
-    from ._death import WorkerDied as WorkerDied
-    from ._executor import Executor as Executor
+    from ._executors.thread import Executor as Executor
+    from ._workers.remote.errors import WorkerDied as WorkerDied
 del TYPE_CHECKING
 
 __all__ = (
@@ -47,11 +47,11 @@ __all__ = (
 def __getattr__(name: str) -> object:
     # `concurrent.futures` takes longer to import than all the rest, and Trio does without it.
     if name == "Executor":
-        from ._executor import Executor  # noqa: PLC0415
+        from ._executors.thread import Executor  # noqa: PLC0415
 
         thing: object = Executor
     elif name == "WorkerDied":
-        from ._death import WorkerDied  # noqa: PLC0415
+        from ._workers.remote.errors import WorkerDied  # noqa: PLC0415
 
         thing = WorkerDied
     else:

@@ -10,13 +10,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from .calling import run_sync, safe_point
-from .executing import executing
-from .importing import importing
-from .interrupt import interrupt
-from .mapping import mapping
-from .processes import processes
-from .waking import waking
+from .bench_call import run_sync, safe_point
+from .bench_executor import executing
+from .bench_import import importing
+from .bench_interrupt import interrupt
+from .bench_map import mapping
+from .bench_process import processes
+from .bench_wake import waking
 
 if TYPE_CHECKING:
     from collections.abc import Callable

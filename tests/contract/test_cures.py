@@ -341,7 +341,7 @@ def test_run_says_what_to_do_with_what_is_not_async() -> None:
 def test_run_needs_no_backend_that_is_not_loaded(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    from asyncrun._checks import check_outside
+    from asyncrun._core.checks import check_outside
 
     monkeypatch.delitem(sys.modules, missing)
     check_outside(double)

@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 import asyncrun
-from asyncrun import Runner, _starved
-from asyncrun._calls import announced
+from asyncrun import Runner
+from asyncrun._core.registry import announced
+from asyncrun._workers import starvation
 from tests.contract import jobs
 from tests.contract.conftest import PATIENCE, told, until
 
@@ -50,8 +51,8 @@ async def give_up(runner: Runner, seconds: float) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said soon, if at all."""
-    monkeypatch.setattr(_starved, "PATIENCE", 0.02)
-    monkeypatch.setattr(_starved, "LOOK", 0.01)
+    monkeypatch.setattr(starvation, "PATIENCE", 0.02)
+    monkeypatch.setattr(starvation, "LOOK", 0.01)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 1])
@@ -85,7 +86,7 @@ async def test_without_a_runner_too(gate: type[Gate], caplog: pytest.LogCaptureF
     door.opened.set()
     (line,) = _lines(caplog)
     assert re.fullmatch(rf"str never began, and was given up after 0\.2 s: {STUCK}: {HOLDER}", line)
-    assert _starved._watches == {}
+    assert starvation._watches == {}
 
 
 @pytest.mark.usefixtures("impatient")
@@ -107,7 +108,7 @@ async def test_a_call_that_waits_says_so_once(
     first, second = sorted(_lines(caplog))
     assert re.fullmatch(rf"<Runner>: other waits: {STUCK}: {HOLDER}", first)
     assert re.fullmatch(rf"<Runner>: served waits: {STUCK}: {HOLDER}", second)
-    assert _starved._watches == {}
+    assert starvation._watches == {}
 
 
 async def test_an_item_of_a_map_may_hold_a_slot(
@@ -204,7 +205,7 @@ async def test_nothing_is_said_of_one_that_has_hardly_waited(
     async with Runner(max_threads=1) as runner:
         await abandon(runner, door)
         handle = runner.submit(str, 1)
-        await until(lambda: _starved._watches)
+        await until(lambda: starvation._watches)
         handle.cancel()
         await handle.wait()
         door.opened.set()

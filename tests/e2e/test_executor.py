@@ -138,7 +138,7 @@ def test_any_other_exit_finishes_the_work_first(
     child = start(
         HEAD
         + f"""
-from asyncrun._pool import exiting
+from asyncrun._executors.pool import exiting
 
 executor = Executor(1)
 executor.submit(exiting.wait)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import HEAD, LAST_LINE
+from tests.e2e.snippets import HEAD, LAST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

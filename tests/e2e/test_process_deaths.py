@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.crews import all_gone, numbers, program
+from tests.e2e.worker_programs import all_gone, numbers, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ asyncrun.run(main, **run_options)
     assert (status, output) == (1, "")
     assert "await runner.run_sync(leave, worker=" in errors
     assert "asyncrun.WorkerDied: the worker process of leave (process " in errors.replace(
-        "asyncrun._errors.", "asyncrun."
+        "asyncrun._core.errors.", "asyncrun."
     )
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.crews import all_gone, numbers, program
 from tests.e2e.test_process_starts import python
+from tests.e2e.worker_programs import all_gone, numbers, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

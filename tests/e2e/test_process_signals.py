@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.crews import all_gone, is_gone, numbers, program
-from tests.e2e.programs import LAST_LINE
+from tests.e2e.snippets import LAST_LINE
+from tests.e2e.worker_programs import all_gone, is_gone, numbers, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.crews import HEAD, marked, program
+from tests.e2e.worker_programs import HEAD, marked, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.crews import all_gone, numbers, program
+from tests.e2e.worker_programs import all_gone, numbers, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import HEAD
+from tests.e2e.snippets import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ asyncrun.run(main)
 def test_a_later_one_ends_the_process_even_if_the_loop_is_blocked(
     start: Callable[..., Child], first: signal.Signals, second: signal.Signals
 ) -> None:
-    late = "time.sleep(asyncrun._exit.REPETITION); say('late'); time.sleep(60)"
+    late = "time.sleep(asyncrun._system.process_exit.REPETITION); say('late'); time.sleep(60)"
     child = start(UNWINDING.replace("UNWIND", late))
     child.expect()
     child.send(first)
@@ -124,16 +124,16 @@ def test_a_signal_that_comes_while_the_handlers_are_set_leaves_none_that_ignores
     child = start(
         HEAD
         + """
-import asyncrun._entry
-is_default = asyncrun._entry.is_default
+import asyncrun._entry.run
+is_default = asyncrun._entry.run.is_default
 def slow(signum):
     if signum == signal.SIGTERM:
         os.kill(os.getpid(), signal.SIGINT)
     return is_default(signum)
-asyncrun._entry.is_default = slow
+asyncrun._entry.run.is_default = slow
 async def late(self, main, args):
     os.kill(os.getpid(), signal.SIGTERM)
-asyncrun._entry._Signals.supervise = late
+asyncrun._entry.run._Signals.supervise = late
 asyncrun.run(sleep_forever)
 """
     )

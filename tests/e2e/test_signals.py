@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import HEAD, LAST_LINE
+from tests.e2e.snippets import HEAD, LAST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,12 +103,12 @@ def test_a_signal_before_main_begins_is_not_lost(start: Callable[..., Child], ba
     child = start(
         HEAD
         + """
-import asyncrun._entry
-supervise = asyncrun._entry._Signals.supervise
+import asyncrun._entry.run
+supervise = asyncrun._entry.run._Signals.supervise
 async def late(self, main, args):
     os.kill(os.getpid(), signal.SIGINT)
     return await supervise(self, main, args)
-asyncrun._entry._Signals.supervise = late
+asyncrun._entry.run._Signals.supervise = late
 async def main():
     await anyio.sleep(0)
     say("not reached")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.programs import HEAD
+from tests.e2e.snippets import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -184,7 +184,7 @@ async def main():
         if pid:
             os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != -signal.SIGTERM)
         os.setpgid(0, 0)
-        asyncrun._exit.end_by(signal.SIGTERM, lambda: [])
+        asyncrun._system.process_exit.end_by(signal.SIGTERM, lambda: [])
 asyncrun.run(main)
 """,
         **terminal.options,
@@ -198,8 +198,8 @@ def test_without_a_terminal_nothing_is_noted(start: Callable[..., Child]) -> Non
         HEAD
         + """
 asyncrun.run(anyio.sleep, 0)
-say(asyncrun._terminal._found)
-asyncrun._terminal.restore_modes()
+say(asyncrun._system.terminal._found)
+asyncrun._system.terminal.restore_modes()
 """
     )
     assert child.finish() == (0, "[[]]\n", "")

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
-from asyncrun import StopToken, _calls, _stop, _work
+from asyncrun import StopToken
+from asyncrun._core import call, registry, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +31,11 @@ PATIENCE: Final = 15.0
 
 WAITS: Final = {
     StopToken.wait.__code__: ".acquire(timeout=",
-    _stop.Hook.__exit__.__code__: "_finished.acquire()",
+    stop.Hook.__exit__.__code__: "_finished.acquire()",
 }
-"""The only two places of `_stop` that may block: the function, and what its line contains."""
+"""The only two places of `_core.stop` that may block: the function, and what its line contains."""
 
-TRACED: Final = {_stop.__file__, _calls.__file__, _work.__file__}
+TRACED: Final = {stop.__file__, registry.__file__, call.__file__}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -72,7 +73,7 @@ class Task:
     @property
     def blocked(self) -> bool:
         """Whether it waits for a token to be set, or for a callback to return."""
-        frame = _calls.current_frames().get(self._thread.ident or 0)
+        frame = registry.current_frames().get(self._thread.ident or 0)
         if frame is None or (text := WAITS.get(frame.f_code)) is None:
             return False
         return text in linecache.getline(frame.f_code.co_filename, frame.f_lineno)

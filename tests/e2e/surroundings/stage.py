@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PATIENCE
-from tests.e2e.crews import all_gone, marked, numbers
 from tests.e2e.surroundings.tools import PACKAGES, is_missing
+from tests.e2e.worker_programs import all_gone, marked, numbers
 
 HERE = Path(__file__).parent
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PATIENCE
-from tests.e2e.crews import all_gone
 from tests.e2e.surroundings.expected import SCENES, Scene
 from tests.e2e.surroundings.pane import Pane
 from tests.e2e.surroundings.stage import last_words
+from tests.e2e.worker_programs import all_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

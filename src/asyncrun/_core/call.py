@@ -1,0 +1,238 @@
+"""What a slot of a worker is taken for, and when it is given back; and one call.
+
+Rules of this room (DESIGN.md, 7 and 8):
+
+- Worker and waiter of a call meet at two points, each decided by one atomic claim, so that a
+  cancellation may come at any moment: does the call begin at all, or is it dropped? Who is the
+  last to leave it, and so gives its slot back?
+- Where calls run is the business of a `Worker`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+
+from .registry import border, function_name, log_late, running
+from .stop import StopToken, current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .registry import Running
+
+T = TypeVar("T")
+
+
+class Stay(ABC, Generic[T]):
+    """The time that a worker's slot is taken; a worker's side and a waiter's side claim its ends.
+
+    The worker calls `begin` first and `end` last; the waiter calls `leave` when it stops waiting,
+    with the result or without. Of `end` and `leave`, the one that comes second finds the stay
+    over, and must give the slot back.
+    """
+
+    __slots__ = ("_begun", "_over")
+
+    def __init__(self) -> None:
+        self._begun: threading.Lock = threading.Lock()
+        self._over: threading.Lock = threading.Lock()
+
+    def peers(self) -> Sequence[Stay[Any]] | None:
+        """Give the stays that serve the same batch as this one, if it is not for one call."""
+        return None
+
+    def share(self) -> int | None:
+        """Tell how many of those are not stuck."""
+        return None
+
+    def subject(self) -> Call[Any] | None:
+        """Return the call that this is for, if it is for one."""
+        return None
+
+    def stopping(self) -> Sequence[Running]:
+        """Return the calls that keep the slot though they were asked to stop."""
+        return ()
+
+    def begin(self) -> bool:
+        """Tell the worker whether to run at all; it does not if the waiter has left."""
+        return self._begun.acquire(blocking=False)
+
+    @abstractmethod
+    def run(self) -> T:
+        """Do what the slot was taken for, in the worker, and give the result."""
+        ...
+
+    def end(
+        self,
+        error: BaseException | None = None,  # noqa: ARG002 - of interest to a call
+        *,
+        expected: tuple[type[BaseException], ...] = (),  # noqa: ARG002
+    ) -> bool:
+        """Note that the worker is done.
+
+        Args:
+            error: What `run` raised, if anything.
+            expected: What it may raise when it is abandoned, apart from `Stopped`.
+
+        Returns:
+            Whether the waiter has left before.
+        """
+        return not self._over.acquire(blocking=False)
+
+    def leave(self, error: BaseException | None = None) -> bool:  # noqa: ARG002
+        """Note that the waiter is done.
+
+        Args:
+            error: What it got in place of a result, if anything.
+
+        Returns:
+            Whether the stay is over. If not, the worker is abandoned.
+        """
+        return self._begun.acquire(blocking=False) or not self._over.acquire(blocking=False)
+
+
+@final
+class Call(Stay[T]):
+    """One blocking call.
+
+    Args:
+        func: The function to call.
+        args: Its positional arguments.
+        name: Its name in reports; by default the function's.
+        owner: The runner that the call belongs to, if any.
+        follow: A token that sets the call's own one.
+
+    Attributes:
+        on_begin: What is to be called, in whatever thread, when it begins to run; or None.
+        expired: Why nobody waits for it any longer, if it has run for too long.
+    """
+
+    __slots__ = (
+        "args",
+        "error",
+        "expired",
+        "func",
+        "function",
+        "name",
+        "on_begin",
+        "owner",
+        "pid",
+        "started",
+        "thread",
+        "token",
+    )
+
+    on_begin: Callable[[], None] | None
+    expired: str | None
+
+    def __init__(
+        self,
+        func: Callable[..., T],
+        args: tuple[object, ...],
+        *,
+        name: str | None = None,
+        owner: object = None,
+        follow: StopToken | None = None,
+    ) -> None:
+        self.func: Callable[..., T] = func
+        self.args: tuple[object, ...] = args
+        self.function: str = function_name(func)
+        self.name: str = self.function if name is None else name
+        self.owner: object = owner
+        self.token: StopToken = StopToken()
+        if follow is not None:
+            follow._link(self.token)
+        self.started: float = 0.0
+        self.thread: int = 0
+        self.pid: int | None = None
+        self.error: BaseException | None = None
+        self.on_begin = None
+        self.expired = None
+        super().__init__()
+
+    def subject(self) -> Call[Any]:
+        """See `Stay.subject`."""
+        return self
+
+    def stopping(self) -> Sequence[Running]:
+        """See `Stay.stopping`."""
+        return (self,) if self.token._set and self in running else ()
+
+    def begin(self) -> bool:
+        """See `Stay.begin`."""
+        if not self._begun.acquire(blocking=False):
+            return False
+        self.thread = threading.get_ident()
+        self.started = time.monotonic()
+        running[self] = None
+        if self.on_begin is not None and self.pid is None:  # else it has yet to be sent
+            self.on_begin()
+        return True
+
+    @border
+    def run(self) -> T:
+        """See `Stay.run`."""
+        current.set(self.token)
+        return self.func(*self.args)
+
+    def end(
+        self,
+        error: BaseException | None = None,
+        *,
+        expected: tuple[type[BaseException], ...] = (),
+    ) -> bool:
+        """See `Stay.end`."""
+        self.error = error
+        if self._over.acquire(blocking=False):
+            running.pop(self, None)  # unless `leave` was faster
+            return False
+        try:
+            self._log_late(expected)
+        finally:
+            del running[self]
+        return True
+
+    def leave(self, error: BaseException | None = None) -> bool:
+        """See `Stay.leave`; a call that is abandoned is asked to stop."""
+        if self._begun.acquire(blocking=False):
+            return True
+        if self.expired is not None or self._over.acquire(blocking=False):
+            self.token._stop(self.expired or "its caller was cancelled")
+            return False
+        running.pop(self, None)  # `end` is about to: what is over must not be reported
+        seen = error is not None and self.error is error.__cause__  # asyncio wraps StopIteration
+        if self.error is not error and not seen:
+            self._log_late()  # it ended just as its waiter was cancelled: nobody saw the error
+        self.error = None  # its traceback holds a frame that holds this call
+        return True
+
+    def expire(self, reason: str) -> bool:
+        """Let the waiter, in the event loop's thread, be done before the worker.
+
+        Args:
+            reason: Why.
+
+        Returns:
+            Whether that is so. If not, the worker is done, and the outcome is on its way.
+        """
+        if self._over.acquire(blocking=False):
+            self.expired = reason
+        return self.expired is not None
+
+    def revive(self) -> None:
+        """Undo that, in the event loop's thread, as the outcome has come to the waiter."""
+        if self.expired is not None:
+            self.expired = None
+            self._over.release()
+
+    def heeds(self) -> bool:
+        """Tell whether the call is likely to end soon after it was asked to stop."""
+        return self.token._heeds()
+
+    def _log_late(self, expected: tuple[type[BaseException], ...] = ()) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            log_late(self.name, error, expected)

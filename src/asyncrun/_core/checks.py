@@ -1,0 +1,185 @@
+"""What is refused at the call: functions of the wrong kind, numbers out of their range.
+
+Rule of this room: a check raises at once, before anything starts, and says what was wanted, what
+came, and what to do instead.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeVar, cast
+
+from .errors import OutOfRangeError, WrongFunctionError, WrongStateError
+from .stop import is_async, is_async_generator
+
+T = TypeVar("T")
+
+
+def check_count(option: str, value: int | None) -> None:
+    """Refuse what is not a number of things.
+
+    Args:
+        option: Its name, for the message.
+        value: What was given; None stands for a default.
+
+    Raises:
+        OutOfRangeError: It is not a whole number >= 1 (a `ValueError`).
+    """
+    if value is not None and not (value >= 1 and value % 1 == 0):
+        raise OutOfRangeError(option, "a whole number >= 1 or None", value)
+
+
+def check_seconds(option: str, value: float) -> None:
+    """Refuse what is not a time to wait.
+
+    Args:
+        option: Its name, for the message.
+        value: What was given.
+
+    Raises:
+        OutOfRangeError: It is negative or not a number (a `ValueError`).
+    """
+    if not value >= 0:
+        raise OutOfRangeError(option, ">= 0 seconds", value)
+
+
+def check_timeout(option: str, value: float | None) -> None:
+    """Refuse what is not a time to wait at most.
+
+    Args:
+        option: Its name, for the message.
+        value: What was given; None stands for no limit.
+
+    Raises:
+        OutOfRangeError: It is not above 0 (a `ValueError`).
+    """
+    if value is not None and not value > 0:
+        raise OutOfRangeError(option, "> 0 seconds or None", value)
+
+
+UNCALLED: Final = "give the function and its arguments, without calling it"
+
+NOT_CALLABLE: Final = {
+    "Runner.map()": "give the function itself, and then the items",
+    "Runner(initializer=)": "give the function itself, and its arguments as initargs",
+}
+"""What to do with something that cannot be called, where that is not `UNCALLED`."""
+
+ASYNC: Final = {
+    "Runner.map()": "await it with each item, or start it with Runner.start_soon() for each",
+    "Runner(initializer=)": "a worker process calls it, and has no event loop to await it",
+}
+"""What to do with an async function, where it cannot simply be started elsewhere."""
+
+BLOCKING: Final = {
+    "Runner.start_soon()": "a blocking function is for Runner.submit()",
+    "run()": "a blocking function can be called without run()",
+}
+"""What to do with a function that is not async."""
+
+
+def check_blocking(caller: str, func: object) -> None:
+    """Refuse what is not a plain function to be called in a worker.
+
+    Args:
+        caller: The function that refuses, for the message.
+        func: What was given.
+
+    Raises:
+        WrongFunctionError: ``func`` is not callable, or async (a `TypeError`).
+    """
+    if not callable(func) or is_async(func):
+        raise WrongFunctionError(caller, "a blocking function", func, _cure(caller, func))
+
+
+def _cure(caller: str, func: object) -> str:
+    """Return what to do with something that is no blocking function."""
+    if is_async_generator(func):
+        cure = "iterate it with `async for`, in an async function that Runner.start_soon() starts"
+    elif inspect.iscoroutine(func):
+        func.close()
+        cure = f"await it, or {UNCALLED}, to Runner.start_soon()"
+    elif inspect.isgenerator(func):
+        cure = "give a function that iterates it, such as list, and it as the argument"
+    elif isinstance(func, Mapping):
+        cure = "give a function, such as its method get"
+    elif callable(func):
+        cure = ASYNC.get(caller, "await it, or start it with Runner.start_soon()")
+    else:
+        cure = NOT_CALLABLE.get(caller, UNCALLED)
+    return cure
+
+
+def check_outside(main: object) -> None:
+    """Refuse to run an event loop where one runs.
+
+    Args:
+        main: What was given to run in it.
+
+    Raises:
+        WrongStateError: One runs in this thread, of asyncio or Trio (a `RuntimeError`).
+    """
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    is_running = trio is not None and trio.lowlevel.in_trio_run()
+    if asyncio is not None and not is_running:
+        with suppress(RuntimeError):
+            is_running = asyncio.get_running_loop() is not None
+    if is_running:
+        if inspect.iscoroutine(main):
+            main.close()
+        # The beginning is what AnyIO says.
+        state = "an event loop in this thread"
+        raise WrongStateError("Already running", state, "await main() instead")
+
+
+def check_async(caller: str, func: object) -> None:
+    """Refuse what cannot be an async function.
+
+    Args:
+        caller: The function that refuses, for the message.
+        func: What was given.
+
+    Raises:
+        WrongFunctionError: ``func`` is a coroutine, or not callable (a `TypeError`).
+    """
+    if callable(func) and not is_async_generator(func):
+        return
+    cure = UNCALLED
+    if inspect.iscoroutine(func):
+        func.close()
+    elif is_async_generator(func):
+        cure = "iterate it with `async for` in an async function, and give that"
+    elif inspect.isgenerator(func):
+        cure = f"iterate it in a function; {BLOCKING[caller]}"
+    elif inspect.isawaitable(func):
+        cure = "await it in an async function, and give that"
+    raise WrongFunctionError(caller, "an async function", func, cure)
+
+
+def coroutine_of(
+    caller: str, func: Callable[..., Coroutine[Any, Any, T] | object], args: tuple[object, ...]
+) -> Coroutine[Any, Any, T]:
+    """Call an async function.
+
+    Args:
+        caller: The function that refuses, for the message.
+        func: What was given.
+        args: Its positional arguments.
+
+    Returns:
+        Its coroutine.
+
+    Raises:
+        WrongFunctionError: ``func`` gave something else than a coroutine (a `TypeError`).
+    """
+    result: object = func(*args)
+    if not isinstance(result, Coroutine):
+        cure = BLOCKING[caller]
+        if is_async_generator(result) or inspect.isawaitable(result):
+            cure = "use that in an async function, and give that function"
+        cure = f"it returned {result!r}, not a coroutine; {cure}"
+        raise WrongFunctionError(caller, "an async function", func, cure)
+    return cast("Coroutine[Any, Any, T]", result)

@@ -1,0 +1,330 @@
+"""What is running: the registry of all calls, and the report of what is left.
+
+Rules of this room (DESIGN.md, 8 and 10):
+
+- A call is listed from the moment a worker begins it to the moment the worker has really ended
+  it, whether or not anybody still waits for it.
+- Where calls run, and what is done with their results, is not known here.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
+
+from .errors import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import CodeType, FrameType
+
+    from .stop import StopToken
+
+NO_LINE: Final = "no Python line"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """A snapshot of one running call; `Runner.calls` gives a list of them.
+
+    Attributes:
+        name: The name given to `Runner.submit`, or else the function's.
+        function: The function's qualified name.
+        age: Seconds since the call began to run.
+        where: The file and line that it is at, as ``file:line``: of the innermost frame that is
+            not in the standard library. None if that cannot be known, as in a worker process.
+        stopping: Whether it was asked to stop.
+        pid: The worker process that it runs in, 0 while that is being started; None for a call
+            in a thread.
+    """
+
+    name: str
+    function: str
+    age: float
+    where: str | None
+    stopping: bool
+    pid: int | None = None
+
+    def __str__(self) -> str:
+        title = self.name if self.name == self.function else f"{self.name} ({self.function})"
+        where = f"at {self.where or NO_LINE}"
+        if self.pid is not None:
+            where = f"in process {self.pid}" if self.pid else "in a process that is being started"
+        return f"{title}, {self.age:.1f} s, {where}"
+
+
+class Running(Protocol):
+    """A call as the registry sees it.
+
+    Attributes:
+        token: Its stop flag.
+        started: When it began, by `time.monotonic`.
+        thread: Where it runs, by `threading.get_ident`.
+    """
+
+    token: StopToken
+    started: float
+    thread: int
+
+    @property
+    def name(self) -> str:
+        """The name by which its user knows it."""
+        ...
+
+    @property
+    def function(self) -> str:
+        """The name of what is called."""
+        ...
+
+    @property
+    def owner(self) -> object:
+        """The runner that it belongs to, if any."""
+        ...
+
+    def heeds(self) -> bool:
+        """Tell whether the call is likely to end soon after it was asked to stop."""
+        ...
+
+
+class Several(Protocol):
+    """Something that knows by itself which of its calls run."""
+
+    def running(self) -> list[Running]:
+        """Give those calls."""
+        ...
+
+    def is_busy(self) -> bool:
+        """Tell whether a thread runs one of them, or what goes with it."""
+        ...
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_borders: Final[set[CodeType]] = set()
+
+
+def border(func: F) -> F:
+    """Mark the function whose frame separates the user's frames from the worker's."""
+    _borders.add(func.__code__)
+    return func
+
+
+running: Final[dict[Running, None]] = {}
+"""Every single call of this process that has begun and not ended."""
+
+_several: Final[dict[weakref.ref[Several], None]] = {}
+
+
+def register(several: Several) -> None:
+    """Note something that knows calls of its own, as long as it lives."""
+    _several[weakref.ref(several, _forget)] = None
+
+
+def _forget(link: weakref.ref[Several]) -> None:
+    _several.pop(link, None)
+
+
+def all_running() -> list[Running]:
+    """Give every call of this process that has begun and not ended."""
+    calls = list(running)
+    for link in list(_several):
+        if (several := link()) is not None:
+            calls += several.running()
+    return calls
+
+
+def is_busy() -> bool:
+    """Tell whether any thread of a worker is inside of users' code, and so may be stuck there."""
+    links = [link() for link in list(_several)]
+    return bool(running) or any(several is not None and several.is_busy() for several in links)
+
+
+def _after_fork() -> None:
+    """Forget what runs in threads that the child does not have; pools and maps register anew."""
+    _several.clear()
+    here = threading.get_ident()
+    for call in list(running):
+        if call.thread != here:
+            running.pop(call, None)
+
+
+getattr(os, "register_at_fork", dict)(after_in_child=_after_fork)  # Windows has no such thing
+
+announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
+    "asyncrun_announced", default=lambda: False
+)
+"""Tells whether the entry point is about to report what is left itself (rule 14)."""
+
+
+def snapshot(calls: Iterable[Running]) -> list[CallInfo]:
+    """Describe those of the calls that are still running, the oldest first."""
+    return [_info(*each) for each in _located(calls)]
+
+
+def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]]:
+    frames = current_frames()
+    now = time.monotonic()
+    still = set(all_running())  # and not ended since
+    return [
+        (call, now - call.started, None if in_process(call) else _where(frames.get(call.thread)))
+        for call in sorted(calls, key=lambda call: call.started)
+        if call in still
+    ]
+
+
+def pid_of(call: Running) -> int | None:
+    """Tell in which worker process a call runs; see `CallInfo.pid`."""
+    pid: int | None = getattr(call, "pid", None)  # most calls need not know that there is one
+    return pid
+
+
+def in_process(call: Running) -> bool:
+    """Tell whether it is for a worker process."""
+    return pid_of(call) is not None
+
+
+_listing: Final = threading.RLock()  # a signal handler may come in between
+
+
+def current_frames() -> dict[int, FrameType]:
+    """Do what `sys._current_frames` does, without its deadlock.
+
+    It holds a lock of the interpreter while it makes objects. If that sets off a garbage
+    collection, and what is collected wants the same lock (a `threading.local` does), the process
+    stands still. It is so in CPython 3.11.7 (gh-106883); from 3.12 on nothing is collected there.
+    """
+    with _listing:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames()
+        finally:
+            if was_enabled:
+                gc.enable()
+
+
+def _info(call: Running, age: float, where: str | None) -> CallInfo:
+    return CallInfo(
+        name=call.name,
+        function=call.function,
+        age=age,
+        where=where,
+        stopping=call.token._set,
+        pid=pid_of(call),
+    )
+
+
+def _where(frame: FrameType | None) -> str | None:
+    line = None
+    while frame is not None and frame.f_code not in _borders:
+        file = frame.f_code.co_filename
+        line = f"{file}:{frame.f_lineno}"
+        if not _is_library(file):
+            break
+        frame = frame.f_back
+    return line
+
+
+_STDLIB: Final = os.__file__.removesuffix("os.py")
+_OWN: Final = __file__.rpartition("_core")[0]
+
+
+@lru_cache(maxsize=64)
+def _is_library(file: str) -> bool:
+    in_stdlib = file.startswith((_STDLIB, "<frozen ")) and "site-packages" not in file
+    return in_stdlib or file.startswith(_OWN)
+
+
+WARNING: Final = 30
+"""`logging.WARNING`: the module takes 10 ms to import."""
+
+LINES: Final = 10
+"""How many leftovers are listed one by one, so that they do not scroll other output away."""
+
+
+def report(calls: Iterable[Running]) -> list[str]:
+    """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
+    return [f"left running: {line}" for line in described(calls)]
+
+
+def described(calls: Iterable[Running]) -> list[str]:
+    """Return a description of each call that is still running; of each kind if they are many."""
+    left = _located(calls)
+    if len(left) <= LINES:
+        return [str(_info(*each)) for each in left]
+    kinds = Counter((call.function, where) for call, _, where in left)
+    oldest = {(call.function, where): age for call, age, where in reversed(left)}
+    common = kinds.most_common(LINES)
+    lines = [
+        f"{count} x {kind[0]}, up to {oldest[kind]:.1f} s, at {kind[1] or NO_LINE}"
+        for kind, count in common
+    ]
+    others = len(left) - sum(count for _, count in common)
+    return [*lines, f"{others} more"] if others else lines
+
+
+def log_left_behind(owner: object, calls: Iterable[Running], level: int = WARNING) -> None:
+    """Log what a runner or an executor leaves behind, unless the entry point will print it."""
+    if not announced.get()() and (lines := report(calls)):
+        import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+        for line in lines:
+            logging.getLogger("asyncrun").log(level, "%s: %s", owner, line)
+
+
+def log_late(name: str, error: BaseException, expected: tuple[type[BaseException], ...]) -> None:
+    """Log an error that nobody waits for any more (rule 8).
+
+    Args:
+        name: The call's.
+        error: What it raised.
+        expected: What it may raise when nobody waits, apart from `Stopped`.
+    """
+    if not isinstance(error, (Stopped, *expected)):
+        import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+        logging.getLogger("asyncrun").warning(
+            "%s failed after its caller had stopped waiting", name, exc_info=error
+        )
+
+
+def function_name(func: Any, *args: Any) -> str:
+    """Give the name by which people know a callable, below partials and `Context.run`."""
+    while True:
+        if isinstance(func, partial):
+            func, args = func.func, (*func.args, *args)
+        elif args and isinstance(getattr(func, "__self__", None), Context):
+            func, args = args[0], args[1:]
+        else:
+            return getattr(func, "__qualname__", None) or type(func).__qualname__
+
+
+WIDTH: Final = 100
+"""Characters that an item may take in a note."""
+
+
+def short(arg: object) -> str:
+    """Show something in a few characters."""
+    from reprlib import Repr  # noqa: PLC0415 - rarely needed
+
+    brief = Repr()
+    brief.maxlevel = 3
+    brief.maxstring = brief.maxother = WIDTH
+    if isinstance(arg, bytes | bytearray):
+        arg = arg[:WIDTH]  # as `reprlib` does with strings
+    try:
+        text = brief.repr(arg)
+    except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
+        text = object.__repr__(arg)
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."

@@ -1,0 +1,398 @@
+"""The stop flag: who may set it, who may look, and how those who wait are woken.
+
+Rules of this room (DESIGN.md, 1 to 4):
+
+- Nothing here imports AnyIO, and nothing here runs a thread or polls.
+- No lock is ever waited for while a flag is being set, for `StopSource.stop` may run in a signal
+  handler that has interrupted any line of this file, in this very thread. State changes are
+  therefore single operations that CPython makes atomic (``dict.setdefault``, setting and
+  deleting a key, ``list(dict)``, storing an attribute, ``Lock.acquire(blocking=False)``).
+- Whoever registers something does it in the order *insert, then look at the flag*; whoever stops
+  does it in the order *set the flag, then look at what is inserted*. One of the two sees the
+  other, so that nothing is missed; what both may see is made to happen once.
+- Stopping twice is harmless and repeats every wake-up, so that a stop that was itself cut short
+  (a KeyboardInterrupt in its middle) can be completed by the next.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import weakref
+from contextvars import ContextVar
+from functools import partial
+from types import FunctionType
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+from .errors import OutOfRangeError, Stopped, WrongFunctionError, WrongStateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+
+@final
+class StopToken:
+    """The reading end of a stop flag; get one from `stop_token` or `StopSource.token`.
+
+    For readers it quacks like `threading.Event`: whatever takes an event to wait on or to look at
+    (`tenacity.sleep_using_event`, say) takes a token.
+
+    All methods may be called from any thread.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_children",
+        "_gates",
+        "_hooks",
+        "_looked",
+        "_reasons",
+        "_set",
+        "_tell",
+    )
+
+    def __init__(self, tell: Callable[[], object] | None = None) -> None:
+        self._set = False
+        self._looked = False
+        self._tell = tell
+        self._reasons: dict[None, str | None] = {}
+        # One, made by who waits first: most tokens are never waited for.
+        self._gates: dict[None, threading.Lock] = {}
+        self._children: dict[weakref.ref[StopToken], None] = {}
+        self._hooks: dict[Hook, None] = {}
+
+    def is_set(self) -> bool:
+        """Tell whether this token was asked to stop."""
+        if not self._looked:
+            self._look()
+        return self._set
+
+    @property
+    def reason(self) -> str | None:
+        """What the first `StopSource.stop` gave as its reason; None as long as it is not set."""
+        return self._reasons.get(None) if self._set else None
+
+    def check(self) -> None:
+        """Be a safe point: do nothing, or raise.
+
+        Raises:
+            Stopped: The token is set.
+        """
+        if not self._looked:
+            self._look()
+        if self._set:
+            raise Stopped(self.reason)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the token is set, or for at most ``timeout`` seconds.
+
+        Args:
+            timeout: Seconds; None waits without limit, and zero or less does not wait.
+
+        Returns:
+            Whether the token is set.
+        """
+        if self.is_set():
+            return True
+        seconds = -1.0 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        gate = self._gates.get(None) or self._gates.setdefault(None, _closed())
+        try:
+            if not self._set:  # a handler that looks must not wait for the stop it interrupted
+                gate.acquire(timeout=seconds)
+        finally:
+            # Let the next one through, even if a KeyboardInterrupt ends this wait: CPython looks
+            # for signals after a call, and there is none before this one.
+            if self._set:
+                try:  # noqa: SIM105
+                    gate.release()
+                except RuntimeError:
+                    pass
+        return self._set
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep as `time.sleep` does, but wake up and raise at once when the token is set.
+
+        Args:
+            seconds: How long, at least 0; `math.inf` sleeps until the token is set.
+
+        Raises:
+            ValueError: ``seconds`` is negative or not a number.
+            Stopped: The token is set.
+        """
+        if not seconds >= 0:
+            raise OutOfRangeError("seconds", ">= 0", seconds)
+        if self.wait(seconds):
+            raise Stopped(self.reason)
+
+    def on_stop(
+        self, callback: Callable[..., object], *args: object
+    ) -> AbstractContextManager[None]:
+        """Call something when the token is set: the way to wake code that cannot look.
+
+        Use it around the blocking operation, with what interrupts that operation from outside::
+
+            with stop_token().on_stop(connection.interrupt):
+                connection.execute(query)
+
+        The callback runs once, in the thread that stops (mostly the event loop's), or at once if
+        the token is set already; so it must be quick and must not block. Its exception is logged
+        and stops no other callback. On leaving the block the callback is forgotten; if it is just
+        running in another thread, leaving waits for it to return, so that what it uses (a
+        connection, a process id) can be disposed of safely after the block.
+
+        Args:
+            callback: What to call.
+            *args: Its positional arguments.
+
+        Returns:
+            A context manager, to be entered once.
+
+        Raises:
+            TypeError: ``callback`` is not callable, or async.
+        """
+        if not callable(callback) or is_async(callback):
+            given: object = callback
+            if inspect.iscoroutine(given):
+                given.close()
+            cure = "the callback is called and not awaited, by whatever thread stops"
+            raise WrongFunctionError("on_stop()", "a plain function", callback, cure)
+        return Hook(self, callback, args)
+
+    def __repr__(self) -> str:
+        state = "not set" if not self._set else "set" if (r := self.reason) is None else f"set: {r}"
+        return f"<StopToken {state}>"
+
+    def _stop(self, reason: str | None) -> None:
+        self._reasons.setdefault(None, reason)
+        self._set = True
+        if (gate := self._gates.get(None)) is not None and gate.locked():
+            try:  # noqa: SIM105 - suppress() is slow, and a runner stops many at once
+                gate.release()
+            except RuntimeError:  # somebody who passes has just opened it
+                pass
+        if self._children:
+            for link in list(self._children):
+                if (child := link()) is not None:
+                    child._stop(self.reason)
+        if self._hooks:
+            for hook in reversed(list(self._hooks)):
+                hook.call_once()
+
+    def _link(self, child: StopToken) -> None:
+        # Weak, so that the links of short-lived calls do not pile up in a long-lived parent:
+        # nobody can see the flag of a child that nobody holds.
+        link = weakref.ref(child, partial(_forget, self._children))
+        self._children[link] = None
+        if self._set:
+            child._stop(self.reason)
+
+    def _look(self) -> None:
+        """Note the first look, and tell of it."""
+        self._looked = True
+        if self._tell is not None:
+            self._tell()
+
+    def _heeds(self) -> bool:
+        """Tell whether a stop is likely to be noticed: the flag was looked at, or a hook is set."""
+        return self._looked or bool(self._hooks)
+
+
+def _closed() -> threading.Lock:
+    """Make a gate that is closed until the flag is set.
+
+    Then those who wait at it go through one by one. Woken all at once they would fight for the
+    GIL, which takes longer.
+    """
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
+
+
+def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopToken]) -> None:
+    links.pop(link, None)
+
+
+_ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def is_async(func: Callable[..., object]) -> bool:
+    """Tell whether calling it would only make a coroutine, or an async generator."""
+    if type(func) is FunctionType and not func.__dict__:  # what follows takes 10 us
+        return bool(func.__code__.co_flags & _ASYNC)
+    return (
+        inspect.iscoroutinefunction(func)
+        or inspect.iscoroutinefunction(type(func).__call__)
+        or is_async_generator(func)
+    )
+
+
+def is_async_generator(func: object) -> bool:
+    """Return whether something is an async generator, or a function that makes one."""
+    call = getattr(type(func), "__call__", None)  # noqa: B004 - not whether, but what
+    return (
+        inspect.isasyncgen(func)
+        or inspect.isasyncgenfunction(func)
+        or inspect.isasyncgenfunction(call)
+    )
+
+
+_LEFT: Final = (0,)
+
+
+@final
+class Hook:
+    """One registration of `StopToken.on_stop`.
+
+    The one entry of ``_claims`` is made by whoever decides the callback's fate: a stop (it runs;
+    the entry holds its thread) or the end of the block (it does not). It is not a lock, for a
+    KeyboardInterrupt may hide from a stop that it has just taken it, and then nobody would
+    release ``_finished``, which is held until the callback has run.
+    """
+
+    __slots__ = ("_args", "_callback", "_claims", "_entered", "_finished", "_token")
+
+    def __init__(
+        self, token: StopToken, callback: Callable[..., object], args: tuple[object, ...]
+    ) -> None:
+        self._token = token
+        self._callback = callback
+        self._args = args
+        self._claims: dict[None, tuple[int]] = {}
+        self._finished = threading.Lock()
+        self._finished.acquire()
+        self._entered = False
+
+    def __enter__(self) -> None:
+        if self._entered:
+            raise WrongStateError("this on_stop() block", "was entered before", "make a new one")
+        self._entered = True
+        token = self._token
+        token._hooks[self] = None
+        if token._tell is not None:
+            token._tell()
+        if token._set:
+            try:
+                self.call_once()
+            except BaseException:  # the block will be neither entered nor left
+                self.__exit__(None, None, None)
+                raise
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._token._hooks[self]
+        claim = self._claims.setdefault(None, _LEFT)
+        if claim is not _LEFT and claim[0] != threading.get_ident():
+            self._finished.acquire()
+
+    def call_once(self) -> None:
+        claim = (threading.get_ident(),)
+        try:
+            if self._claims.setdefault(None, claim) is claim:
+                self._token._looked = True  # who is woken by it has the end still to come
+                self._callback(*self._args)
+        except (Exception, Stopped):
+            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+            logging.getLogger("asyncrun").exception(
+                "the on_stop callback %r failed", self._callback
+            )
+        finally:
+            # No call comes before `release`: only after a call can an interrupt come in between.
+            if self._claims[None] is claim:
+                self._finished.release()
+
+
+@final
+class StopSource:
+    """The writing end of a stop flag: whoever holds it may ask the holders of its token to stop.
+
+    Args:
+        *links: Tokens to follow: as soon as one of them is set, so is this source's, with that
+            one's reason. A link ends by itself when nobody holds this source or its token.
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, *links: StopToken) -> None:
+        self._token = StopToken()
+        for parent in links:
+            parent._link(self._token)
+
+    @property
+    def token(self) -> StopToken:
+        """The flag's reading end."""
+        return self._token
+
+    def stop(self, reason: str | None = None) -> None:
+        """Set the token, wake all that wait on it and run its `StopToken.on_stop` callbacks.
+
+        Only the first call sets the reason; further ones are harmless. It may be called from any
+        thread and from a signal handler.
+
+        Args:
+            reason: Why, in a few words, for the message of `Stopped`.
+        """
+        self._token._stop(reason)
+
+    def __repr__(self) -> str:
+        return f"<StopSource of {self._token!r}>"
+
+
+OUTSIDE: Final = StopToken()
+"""The token of code that is not inside a call; nobody holds a source for it."""
+
+NEVER: Final = StopToken()
+"""The same, for a task that a call has started: it is not to get its token in any other way."""
+
+current: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", default=OUTSIDE)
+
+
+class Holder(Protocol):
+    """What runs in a thread, and has the token of it."""
+
+    token: StopToken
+
+
+by_thread: Final[dict[int, Holder]] = {}
+"""What runs in a thread that does nothing else, by `threading.get_ident`.
+
+Code that runs there in another context, as what `asyncio.to_thread` calls, finds its token here.
+"""
+
+
+def stop_token() -> StopToken:
+    """Return the token of the blocking call that this code runs in.
+
+    Outside a call it is a token that is never set. The call is found through a context variable:
+    a thread that the call starts itself has no token unless it is run in a copy of the context
+    (`contextvars.copy_context`), or is handed the token.
+    """
+    token = current.get()
+    if token is OUTSIDE and (holder := by_thread.get(threading.get_ident())) is not None:
+        return holder.token
+    return token
+
+
+def safe_point() -> None:
+    """Be a place where a blocking call may end: do nothing, or raise.
+
+    Call it in blocking code as often as that code can stop cleanly: between chunks, records,
+    retries. It costs about as much as a dictionary look-up. Outside a call it does nothing, so a
+    function with safe points stays a plain function.
+
+    Raises:
+        Stopped: This call was asked to stop.
+    """
+    token = current.get()
+    if token is OUTSIDE:
+        token = stop_token()
+    if not token._looked:
+        token._look()
+    if token._set:
+        raise Stopped(token.reason)

@@ -1,0 +1,1 @@
+"""The entry point `run`: signals, exit status, the last line."""

@@ -1,0 +1,133 @@
+"""What becomes of pools when the process ends, or forks.
+
+Rules of this room:
+
+- A normal exit first finishes the work of all pools, as `concurrent.futures` does; what is stuck
+  after it was asked to stop holds nothing up.
+- An exit by an uncaught KeyboardInterrupt, and a Ctrl-C while work is being finished, stop it.
+  From then on the kernel ends the process by the next Ctrl-C, at once and without a word. A handler
+  of the program's own stays in place.
+- A forked child has none of its parent's threads, and so none of their work.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from .._core.registry import all_running, report, snapshot
+from .._core.stop import by_thread
+from .._system.process_exit import PAUSE, end_by, is_interactive, is_terminal, say
+from .pool import Pool, exiting, pools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], Any] | int | None
+
+INTERRUPTED: Final = "the program was interrupted"
+
+NOTICEABLE: Final = 1.0
+"""Seconds of waiting after which a person wants to know why."""
+
+
+def _finish() -> None:
+    # Else it is the program's own affair.
+    is_ours = signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    try:
+        if is_ours:
+            _handle(_on_first)
+        exiting.set()
+        # What the interpreter has just printed, and ends with.
+        uncaught = None if is_interactive() else getattr(sys, "last_value", None)
+        if isinstance(uncaught, KeyboardInterrupt):
+            if is_ours:
+                _handle(signal.SIG_DFL)
+            _stop(pools())
+        else:
+            _wait(pools())
+        if is_ours:
+            _handle(signal.default_int_handler)
+    except KeyboardInterrupt:
+        if is_ours:
+            _handle(signal.SIG_DFL)
+        _stop(pools())
+        if is_ours:
+            end_by(signal.SIGINT, lambda: ["interrupted by SIGINT", *report(all_running())])
+        raise
+
+
+def _handle(handler: Handler) -> None:
+    """Set the handler of SIGINT, where Python has signals: not in a subinterpreter."""
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, handler)
+
+
+def _on_first(_: int, __: FrameType | None) -> None:
+    """Interrupt the wait, and let the kernel end the process by the next signal.
+
+    A second one that comes before the kernel's default is in place is part of the first one.
+    """
+    time.sleep(PAUSE)
+    _handle(signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _wait(known: list[Pool]) -> None:
+    for pool in known:
+        pool.close()
+    _announce(known)
+    for pool in known:
+        pool.wait(pending=False)
+        if pool.waiting:
+            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+            logging.getLogger("asyncrun").warning(
+                "%r: %d calls never began, for every thread is held by one that was asked to stop",
+                pool,
+                len(pool.waiting),
+            )
+
+
+def _announce(known: list[Pool]) -> None:
+    """Wait a moment, and say on a terminal what the program then still waits for (rule 26)."""
+    deadline = time.monotonic() + NOTICEABLE
+    count = sum(pool.count_busy(deadline) for pool in known)
+    if count and is_terminal():
+        calls = f"{count} calls" if count > 1 else "1 call"
+        infos = snapshot(call for call in all_running() if call.owner in known)
+        waited_for = [info for info in infos if not info.stopping]
+        oldest = "".join(f" (the oldest: {info})" for info in waited_for[:1])
+        say([f"waiting for {calls} to end{oldest}; Ctrl-C ends the program"])
+
+
+def _stop(known: list[Pool]) -> None:
+    for pool in known:
+        pool.stop(INTERRUPTED)
+    for pool in known:
+        pool.wait(pending=False)
+
+
+def _after_fork() -> None:
+    here = threading.get_ident()
+    for ident in list(by_thread):
+        if ident != here:
+            del by_thread[ident]
+    for pool in pools():
+        pool.forget()
+
+
+def finish_at_exit() -> None:
+    """See to it that all this happens; once."""
+    # `concurrent.futures` registers there too: it comes before other threads are joined, and before
+    # `atexit` handlers, which may need the results. The name is private, but stands since 3.9.
+    getattr(threading, "_register_atexit", atexit.register)(_finish)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,391 @@
+"""Threads that take work from one queue: what an `Executor` is made of.
+
+Rules of this room:
+
+- Threads come when there is work and nobody idles, up to a number; they are daemons, and end when
+  the pool is closed or the process ends.
+- Job is listed in ``waiting`` before it is queued, and leaves that list when it begins; who adds
+  it then looks whether the pool is closed, and who closes it then looks what waits. So nothing is
+  left in a queue that nobody reads. No lock is held meanwhile, so a signal may come at any moment.
+- At its end a pool is waited for as long as it has work. A call that was asked to stop is waited
+  for no longer than ``grace`` seconds, and only if it is likely to notice (DESIGN.md, 9).
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+import weakref
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, final
+
+from .._core.errors import ShutDownError, WrongStateError
+from .._core.registry import register
+from .work_item import Initialization, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._core.registry import Running
+    from .._core.stop import StopToken
+
+
+_pools: Final[dict[weakref.ref[Pool], None]] = {}
+exiting: Final = threading.Event()
+"""Whether the interpreter ends, and no pool takes more work."""
+
+
+@final
+class Pool:
+    """Threads, and the work for them.
+
+    Args:
+        name: For messages.
+        prefix: Of the threads' names.
+        size: How many threads there may be.
+        grace: Seconds to wait for calls that were asked to stop.
+        initialize: What each thread does first, if anything.
+
+    Attributes:
+        queue: Job for whoever is free; a None only wakes whoever takes it.
+        waiting: What has not begun, in its order, by what stands for it.
+        threads: The threads that there are.
+        closed: Whether it takes no more work.
+        stopped: Whether what it has is to be stopped; work that begins looks, and stops itself.
+        reason: Why.
+        link: What closes the pool when its user is gone.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_at_work",
+        "_coming",
+        "_ended",
+        "_idle",
+        "_initialize",
+        "_is_broken",
+        "_is_given_up",
+        "_name",
+        "_numbers",
+        "_prefix",
+        "_wakers",
+        "closed",
+        "grace",
+        "link",
+        "queue",
+        "reason",
+        "size",
+        "stopped",
+        "threads",
+        "waiting",
+    )
+
+    queue: SimpleQueue[Job | None]
+    waiting: dict[object, Job]
+    threads: set[threading.Thread]
+    closed: bool
+    stopped: bool
+    reason: str | None
+    link: object
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        prefix: str,
+        size: int,
+        grace: float,
+        initialize: Callable[[], object] | None,
+    ) -> None:
+        self._name = name
+        self._prefix = prefix
+        self.size: int = size
+        self.grace: float = grace
+        self._initialize = initialize
+        self.closed = self.stopped = False
+        self._is_broken = False
+        self._is_given_up = False
+        self.reason = None
+        self.forget()
+        _note(self)
+        if exiting.is_set():  # whoever sets that looks for pools afterwards
+            self.closed = True
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def forget(self) -> None:
+        """Begin with nothing: as after a fork, when the threads are in another process."""
+        self.queue = SimpleQueue()
+        self.waiting = {}
+        self.threads = set()
+        self._idle: dict[threading.Thread, None] = {}
+        self._coming: dict[threading.Thread, None] = {}
+        self._ended: list[threading.Thread] = []
+        self._wakers: dict[threading.Lock, None] = {}
+        self._at_work: dict[threading.Thread, Job] = {}
+        self._numbers = itertools.count()
+        register(self)
+
+    def check_open(self) -> None:
+        """Refuse further work.
+
+        Raises:
+            ShutDownError: It takes none (a `RuntimeError`).
+            BrokenThreadPool: Its initializer has failed (a `RuntimeError`).
+        """
+        if not self.closed:
+            return
+        if self._is_broken:
+            raise _broken()
+        if exiting.is_set():
+            raise ShutDownError(self, "ends with the interpreter", "interpreter shutdown")
+        what = f"was stopped: {self.reason}" if self.reason else "was shut down"
+        raise ShutDownError(self, what)
+
+    def add(self, key: object, job: Job) -> None:
+        """Have something done.
+
+        Args:
+            key: What stands for it.
+            job: What to do.
+
+        Raises:
+            ShutDownError: It was closed meanwhile (a `RuntimeError`).
+            BrokenThreadPool: Its initializer has failed meanwhile (a `RuntimeError`).
+            RuntimeError: It has no thread, and the system gives it none.
+        """
+        try:
+            self.waiting[key] = job
+            self.queue.put(job)
+            if len(self.threads) < self.size:
+                self._hire()
+        except BaseException as exc:  # noqa: ASYNC103 - it may be a KeyboardInterrupt
+            # Where the system gives no thread, one that there is will get to it.
+            if not (isinstance(exc, RuntimeError) and self.threads):
+                self._take_back(key, job)
+                raise
+        if self.closed and self.waiting.get(key) is not None:
+            self._take_back(key, job)
+            self.check_open()
+
+    def _take_back(self, key: object, job: Job) -> None:
+        job.withdraw()
+        self.waiting.pop(key, None)
+        self.wake()
+
+    def _hire(self) -> None:
+        """Start a thread if there is more work than threads that wait for it, or will soon."""
+        # Who adds work looks who is idle; who is idle no longer looks for work.
+        coming = self._begun()
+        if self.queue.qsize() <= len(self._idle) + len(coming):
+            return
+        if len(self.threads.union(coming)) >= self.size:
+            return
+        thread = threading.Thread(target=self._work, name=self._prefix, daemon=True)
+        self._coming[thread] = None
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives none
+            self._coming.pop(thread, None)
+            raise
+
+    def _begun(self) -> list[threading.Thread]:
+        """Give the threads that were started and have not asked for work yet."""
+        # Where a KeyboardInterrupt has come before it was started, a thread has no identity.
+        return [thread for thread in list(self._coming) if thread.ident is not None]
+
+    def _work(self) -> None:
+        # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
+        # closed at exit while a call holds its lock, CPython would abort.
+        _pinned = sys.stdin, sys.stdout, sys.stderr
+        thread = threading.current_thread()
+        # It is counted here, where no KeyboardInterrupt comes; two that add may start one too many.
+        if (number := next(self._numbers)) < self.size:
+            thread.name = f"{self._prefix}_{number}"
+            self.threads.add(thread)
+        try:
+            if thread in self.threads and self._is_initialized(thread):
+                while (job := self._next(thread)) is not None:
+                    self._do(job, thread)
+                    del job  # it is not to be kept while this waits for more
+        finally:
+            self._ended.append(thread)
+            self.threads.discard(thread)
+            self._coming.pop(thread, None)
+            self.wake()
+
+    def _do(self, job: Job, thread: threading.Thread) -> None:
+        self._at_work[thread] = job
+        if self.stopped:  # whoever sets that looks afterwards who is at work
+            job.withdraw()
+            job.stop(self.reason)
+            self.wake()
+        try:
+            job.run()
+        except BaseException:  # noqa: ASYNC103 - the thread is to go on
+            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+            logging.getLogger("asyncrun").critical("%r: an error in a worker", self, exc_info=True)
+        finally:
+            del job, self._at_work[thread]  # the traceback of an error may hold this frame
+            if self._wakers:
+                self.wake()
+
+    def _next(self, thread: threading.Thread) -> Job | None:
+        """Wait for work; give None when there will be no more."""
+        job, is_idle = None, False
+        try:
+            job = self.queue.get_nowait()
+        except Empty:
+            is_idle = True
+        if is_idle:  # outside of the handler: the error is not to be kept for so long
+            self._idle[thread] = None
+            self._coming.pop(thread, None)
+            job = self.queue.get()
+            self._idle.pop(thread, None)
+        if job is None:
+            self.queue.put(None)
+            return None
+        if self._coming:
+            self._coming.pop(thread, None)
+        if len(self.threads) < self.size:
+            with suppress(RuntimeError):  # then it is done later
+                self._hire()
+        return job
+
+    def _is_initialized(self, thread: threading.Thread) -> bool:
+        if self._initialize is None:
+            return True
+        job = Initialization(self._initialize)
+        self._do(job, thread)
+        if job.has_failed:
+            self._is_broken = self.closed = True
+            with suppress(Empty):
+                while True:
+                    if (other := self.queue.get_nowait()) is not None:
+                        other.fail(_broken())
+            self.queue.put(None)
+        return not job.has_failed
+
+    def close(self) -> None:
+        """Take no more work, and let the threads end when all of it is done."""
+        self.closed = True
+        self.queue.put(None)  # each that ends passes it on
+
+    def withdraw(self) -> None:
+        """Drop what has not begun."""
+        for job in [*self.waiting.values(), *self._at_work.values()]:
+            job.withdraw()
+        self.wake()
+
+    def stop(self, reason: str | None) -> None:
+        """Close the pool, drop what has not begun, and ask what runs to stop.
+
+        Args:
+            reason: Why.
+        """
+        if not self.stopped:
+            self.reason = reason
+        self.stopped = self.closed = True
+        self.withdraw()
+        for job in list(self._at_work.values()):
+            job.stop(self.reason)
+        self.close()
+        self.wake()
+
+    def wait(self, *, pending: bool = True) -> None:
+        """Wait until every thread has ended, or is stuck.
+
+        Args:
+            pending: Whether also to wait for work that no thread is free for.
+
+        Raises:
+            WrongStateError: This is a thread of the pool (a `RuntimeError`).
+        """
+        if threading.current_thread() in self.threads:
+            cure = "a call of its own cannot wait for that, use shutdown(wait=False)"
+            raise WrongStateError(self, "ends when its calls have ended", cure)
+        while True:
+            self._wait_while(lambda: self._is_busy(pending=pending), None)
+            if not self._is_given_up:
+                self._wait_while(self._is_ending, time.monotonic() + self.grace)
+            if not self._is_busy(pending=pending):  # what has ended may have made room for more
+                break
+        self._is_given_up = True
+        for thread in list(self._ended):
+            thread.join()  # it is about to
+
+    def count_busy(self, deadline: float) -> int:
+        """Wait while a thread runs a call that was not asked to stop.
+
+        Args:
+            deadline: When to wait no longer, by `time.monotonic`.
+
+        Returns:
+            How many threads still run such a call.
+        """
+        self._wait_while(lambda: self._is_busy(pending=False), deadline)
+        return sum(token is None or not token._set for token in self._tokens(self.threads))
+
+    def wake(self) -> None:
+        """Let those who wait for the end look again; from any thread."""
+        for waker in list(self._wakers):
+            with suppress(RuntimeError):  # somebody else has
+                waker.release()
+
+    def is_busy(self) -> bool:
+        """See `Several.is_busy`."""
+        return bool(self._at_work)
+
+    def running(self) -> list[Running]:
+        """See `Several.running`."""
+        return [call for job in list(self._at_work.values()) for call in job.running()]
+
+    def _wait_while(self, busy: Callable[[], bool], deadline: float | None) -> None:
+        waker = threading.Lock()
+        waker.acquire()
+        self._wakers[waker] = None
+        try:
+            while busy():
+                left = -1.0 if deadline is None else deadline - time.monotonic()
+                if deadline is not None and left <= 0:
+                    return
+                waker.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+        finally:
+            del self._wakers[waker]
+
+    def _is_busy(self, *, pending: bool) -> bool:
+        waits = bool(self.waiting)  # first: what begins after this has a thread
+        tokens = self._tokens(self.threads.union(self._begun()))
+        if any(token is None or not token._set for token in tokens):
+            return True
+        return pending and waits
+
+    def _is_ending(self) -> bool:
+        return any(token is None or token._heeds() for token in self._tokens(self.threads))
+
+    def _tokens(self, threads: set[threading.Thread]) -> list[StopToken | None]:
+        return [getattr(self._at_work.get(thread), "token", None) for thread in list(threads)]
+
+
+def _broken() -> Exception:
+    from concurrent.futures.thread import BrokenThreadPool  # noqa: PLC0415
+
+    return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore")
+
+
+def _note(pool: Pool) -> None:
+    _pools[weakref.ref(pool, _forget)] = None
+
+
+def _forget(link: weakref.ref[Pool]) -> None:
+    _pools.pop(link, None)
+
+
+def pools() -> list[Pool]:
+    """Give all that there are."""
+    return [pool for link in list(_pools) if (pool := link()) is not None]

@@ -1,0 +1,91 @@
+"""What a thread of a pool is given to do.
+
+Rule of this room: a job is listed by its pool, as waiting or at work; so whoever stops the pool
+finds it. While it runs a user's code, that code finds it by its thread (`by_thread`).
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, final
+
+from .._core.stop import StopToken, by_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._core.registry import Running
+
+
+class Job(ABC):
+    """Something that a thread of a pool is to do.
+
+    Attributes:
+        token: The stop flag of what it runs; there may be none before that.
+    """
+
+    __slots__ = ()
+
+    token: StopToken
+
+    @abstractmethod
+    def run(self) -> None:
+        """Do it, in the pool's thread."""
+        ...
+
+    @abstractmethod
+    def withdraw(self) -> None:
+        """See to it that what has not begun never does; from any thread."""
+        ...
+
+    @abstractmethod
+    def stop(self, reason: str | None) -> None:
+        """Ask what has begun to stop; from any thread."""
+        ...
+
+    @abstractmethod
+    def fail(self, error: Exception) -> None:
+        """Give up what has not begun, for the pool cannot do it."""
+        ...
+
+    @abstractmethod
+    def running(self) -> list[Running]:
+        """Give the calls that run, but for those that are registered in another way."""
+        ...
+
+
+@final
+class Initialization(Job):
+    """What a thread does first."""
+
+    __slots__ = ("_func", "has_failed", "token")
+
+    def __init__(self, func: Callable[[], object]) -> None:
+        self._func = func
+        self.token = StopToken()
+        self.has_failed = True
+
+    def run(self) -> None:
+        ident = threading.get_ident()
+        by_thread[ident] = self
+        try:
+            self._func()
+        except BaseException:  # noqa: ASYNC103 - whatever it is, the pool cannot be used
+            import logging  # noqa: PLC0415 - 10 ms, and rarely needed
+
+            logging.getLogger("asyncrun").critical("a thread's initializer failed", exc_info=True)
+        else:
+            self.has_failed = False
+        finally:
+            del by_thread[ident]
+
+    def withdraw(self) -> None: ...
+
+    def fail(self, error: Exception) -> None: ...
+
+    def stop(self, reason: str | None) -> None:
+        self.token._stop(reason)
+
+    def running(self) -> list[Running]:
+        return []

@@ -1,0 +1,1 @@
+"""The `Runner`, its task group, and its maps."""

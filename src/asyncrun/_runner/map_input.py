@@ -1,0 +1,155 @@
+"""The input of a map: taken item by item, and never far ahead of who reads the results.
+
+Rules of this room:
+
+- The input is the user's: it is iterated in the event loop's thread, by one task at a time, and
+  not closed.
+- What it raises is kept until the results of what was taken before have been read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, Iterable, Sized
+from typing import TYPE_CHECKING, Any, Final, final
+
+import anyio
+import anyio.lowlevel
+
+from .._core.batch import Item
+from .._core.errors import NotIterableError, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from .._core.batch import Batch
+
+TURN: Final = 0.001
+"""Seconds after which a task that never has to wait lets the event loop turn."""
+
+
+@final
+class Intake:
+    """Takes items from an input and puts them into a batch.
+
+    Args:
+        items: The input.
+        batch: Where to put them.
+        buffer: How many of them may be there before the result of the first is read.
+        limit: How many of them may run at once.
+
+    Attributes:
+        total: The length of the input, if it has one.
+        taken: How many items were taken.
+        given: How many of their results were read; for the reader to count.
+        low: When there are only so many more of the former, it is time to refill.
+        over: Whether nothing more is to come.
+        error: What the input raised.
+    """
+
+    total: int | None
+    taken: int
+    given: int
+    low: int
+    over: bool
+    error: BaseException | None
+
+    def __init__(
+        self, items: Iterable[Any] | AsyncIterable[Any], batch: Batch[Any], buffer: int, limit: int
+    ) -> None:
+        self._iterator: Iterator[Any] | None = None
+        self._async_iterator: AsyncIterator[Any] | None = None
+        if isinstance(items, AsyncIterable):
+            self._async_iterator = aiter(items)
+        else:
+            try:
+                self._iterator = iter(items)
+            except TypeError as exc:
+                raise NotIterableError("Runner.map()", items) from exc
+        self.total = _length(items)
+        self._batch = batch
+        self._buffer = buffer
+        # To take several at once is faster; what is left must keep all slots busy meanwhile.
+        self.low = buffer * 3 // 4 if buffer >= 4 * limit else buffer - 1
+        self.taken = 0
+        self.given = 0
+        self.over = False
+        self.error = None
+        self._room = anyio.Event()
+
+    def has_room(self) -> bool:
+        """Tell whether one more item may be taken."""
+        return self.taken - self.given < self._buffer
+
+    def is_done(self) -> bool:
+        """Tell whether all results were read that there will ever be."""
+        return self.over and self.given == self.taken
+
+    def refill(self) -> bool:
+        """Take what there is room for, but not for long; tell whether there is more to take now."""
+        if (iterator := self._iterator) is None:
+            self._room.set()  # it is for `feed`
+            return False
+        batch, until = self._batch, time.monotonic() + TURN
+        ordered, queue, pending = batch.ordered, batch.queue, batch.pending
+        for index in range(self.taken, self.given + self._buffer):
+            try:
+                arg = next(iterator)
+            except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
+                self._end(exc, StopIteration)
+                return False
+            item = Item(batch, index, arg)  # as `Batch.put` does, without a call for each
+            if ordered:
+                queue.append(item)
+            pending.put(item)
+            self.taken = index + 1
+            if time.monotonic() >= until:
+                return self.has_room()
+        return False
+
+    def forget(self) -> None:
+        """Let go of the input."""
+        self._iterator = self._async_iterator = None
+
+    async def feed(self, added: Callable[[], None]) -> None:
+        """Take items from an async input as long as there are any; from no other.
+
+        On cancel: the input is left as it is.
+
+        Args:
+            added: To be called after each item.
+        """
+        until = time.monotonic() + TURN
+        while self._async_iterator is not None:
+            while not self.has_room():
+                self._room = anyio.Event()
+                await self._room.wait()
+            try:
+                arg = await anext(self._async_iterator)
+            except (Exception, Stopped) as exc:  # noqa: BLE001 - raised when the rest is done
+                self._end(exc, StopAsyncIteration)
+                return
+            if self._batch.closed:  # in the meantime
+                return
+            self._batch.put(self.taken, arg)
+            self.taken += 1
+            del arg
+            added()
+            if time.monotonic() >= until:  # it may be one that never waits
+                await anyio.lowlevel.checkpoint()
+                until = time.monotonic() + TURN
+
+    def _end(self, error: BaseException, expected: type[Exception]) -> None:
+        if not isinstance(error, expected):
+            self.error = error
+        self.forget()
+        self.over = True
+        self.low = -1
+        self._batch.wake()
+
+
+def _length(items: object) -> int | None:
+    try:
+        return len(items) if isinstance(items, Sized) else None
+    except (TypeError, ValueError, OverflowError, NotImplementedError):
+        return None  # it has none to tell, though it may be iterated

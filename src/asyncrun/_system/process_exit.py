@@ -1,0 +1,180 @@
+"""The end of the process: by a signal, or in the ordinary way with calls that are stuck.
+
+Rules of this room (DESIGN.md, 11 and 14):
+
+- What ends the process by a signal runs the exit handlers and flushes the streams first, and does
+  not go through the interpreter's finalization, which would join threads that are stuck.
+- A stuck call may hold the lock of a standard stream for ever: nothing here waits for it without
+  a limit where the process is to end, and no finalization meets it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from .._core.registry import is_busy
+from .terminal import restore_modes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+SIGNALS: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+)
+"""Signals that ask the process to end."""
+
+REPEATABLE: Final = frozenset(SIGNALS) - {signal.SIGINT, getattr(signal, "SIGBREAK", 0)}
+"""Signals that come from programs, and often twice: coreutils' `timeout` signals its child and then
+its group, systemd sends SIGHUP after SIGTERM, a shell passes on a SIGHUP that the kernel sent."""
+
+REPETITION: Final = 1.0
+"""Seconds within which further ones of them are the same request."""
+
+
+PAUSE: Final = 0.0005
+"""Seconds for a sender that signals this process and then its whole group: with a single core, it
+gets to the second signal only when this process sleeps. A person needs a hundred times as long."""
+
+
+def is_default(signum: int) -> bool:
+    """Tell whether nobody has set a handler for one of `SIGNALS`."""
+    python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+    return signal.getsignal(signum) == python_default
+
+
+_noticed: Final[list[float]] = []
+
+
+def notice() -> None:
+    """Note that the first signal has come, now."""
+    _noticed[:] = [time.monotonic()]
+
+
+def handle_repetition(signum: int, _: FrameType | None) -> None:
+    """Ignore a signal that repeats the first one; end the process at once by a later one."""
+    if not _noticed or time.monotonic() - _noticed[0] >= REPETITION:
+        die(signum)
+
+
+def handler_after(first: int, signum: int) -> Callable[[int, FrameType | None], None] | int:
+    """Return the handler that a signal is to have once the first one has come.
+
+    It is the kernel's default, which ends the process even if the main thread is stuck, unless
+    the signal may repeat the first one.
+    """
+    return handle_repetition if REPEATABLE.issuperset((first, signum)) else signal.SIG_DFL
+
+
+def end_by(signum: int, last_words: Callable[[], list[str]]) -> None:
+    """End the process by a signal, after the exit handlers and a flush; in the main thread.
+
+    Args:
+        signum: The signal.
+        last_words: Gives lines for standard error.
+    """
+    for each in SIGNALS:
+        if is_default(each):  # the next one is to end even an exit handler that hangs
+            signal.signal(each, handler_after(signum, each))
+    restore_modes()
+    say(last_words())
+    atexit.unregister(free_streams)  # there will be no finalization
+    with suppress(BaseException):
+        atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
+    flush_streams(FLUSH_PATIENCE if is_busy() else None)
+    die(signum)
+
+
+FLUSH_PATIENCE: Final = 1.0
+"""Seconds for the last flush where a stuck call may hold a stream's lock: nobody may read on."""
+
+
+def flush_streams(patience: float | None) -> None:
+    """Flush standard output and error.
+
+    Args:
+        patience: Seconds, or None for no limit: a call that is stuck in a write holds a lock, and
+            its reader may never read on.
+    """
+
+    def flush() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+
+    # In a thread, for waiting for a thread can be bounded and interrupted; for that lock, neither.
+    flusher = threading.Thread(target=flush, daemon=True)
+    try:
+        flusher.start()
+    except RuntimeError:  # there is none to be had, as at any exit of Python 3.12.1
+        flush()
+    else:
+        flusher.join(patience)
+
+
+@atexit.register
+def free_streams() -> None:
+    """Let finalization flush the standard streams without a lock that a stuck call may hold.
+
+    It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
+    they are flushed now, and streams without a buffer, as under ``python -u``, take their place.
+    """
+    if not is_busy():
+        return
+    restore_modes()
+    try:
+        flush_streams(None)
+    finally:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, io.TextIOWrapper):
+                with suppress(OSError, ValueError):  # it is closed
+                    raw: Any = io.FileIO(stream.fileno(), "w", closefd=False)
+                    text = io.TextIOWrapper(raw, stream.encoding, stream.errors, write_through=True)
+                    setattr(sys, name, text)
+                    setattr(sys, f"__{name}__", text)
+
+
+def say(lines: list[str]) -> None:
+    """Print lines on standard error, if there is one."""
+    with suppress(Exception):  # there may be none, or a closed one, or a full disk
+        sys.stderr.write("".join(f"asyncrun: {line}\n" for line in lines))
+        sys.stderr.flush()
+
+
+def is_terminal() -> bool:
+    """Check whether a person may read standard error now."""
+    with suppress(Exception):  # there may be none, or a closed one
+        return sys.stderr.isatty()
+    return False
+
+
+def is_interactive() -> bool:
+    """Tell whether there is a prompt that must not die."""
+    return hasattr(sys, "ps1") or bool(sys.flags.inspect)
+
+
+def die(signum: int) -> None:
+    """End the process by a signal, from any thread."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signum, signal.SIG_DFL)
+    else:
+        with suppress(Exception):
+            import ctypes  # noqa: PLC0415 - rarely needed
+
+            # What `signal.signal` calls; that refuses to in any thread but the main one.
+            ctypes.pythonapi.PyOS_setsig(signum, None)
+    with suppress(AttributeError):  # Windows has no such thing
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+    signal.raise_signal(signum)
+    os._exit(128 + signum)  # the kernel ignores it for PID 1

@@ -1,0 +1,1 @@
+"""How this process and a worker process talk: sockets and frames."""

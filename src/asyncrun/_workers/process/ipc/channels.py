@@ -1,0 +1,249 @@
+"""The sockets between this process and a worker process, from this end.
+
+Rules of this room:
+
+- Nothing here waits but `Wire.select`, and nothing here knows what is said.
+- Five pairs: calls; answers; what is to be heard while a call runs, and the replies; the leaves to
+  begin, of which both ends are here; and one that wakes who waits here.
+- What the process is to tell though another of its threads holds the GIL is in a byte that both
+  see, where the system has such a thing.
+- Calls and answers have a pair each: to receive something wakes whoever waits to receive at the
+  other end, to tell that there is room again. It would be woken once more for each answer.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import selectors
+import socket
+from contextlib import suppress
+from enum import Flag, auto
+from typing import TYPE_CHECKING, Final, final
+
+from .framing import SIZE, Decoder, Frame, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+class Heard(Flag):
+    """What there is to hear, or that there is room to send."""
+
+    NOTHING = 0
+    ANSWER = auto()
+    ROOM = auto()
+    REPLY = auto()
+    WAKE = auto()
+    END = auto()
+
+
+ROOM: Final = 4 * SIZE
+"""Bytes that the socket for calls is to hold: all that is sent ahead, where the default is less."""
+
+
+@final
+class Wire:
+    """The sockets of one worker process.
+
+    Attributes:
+        theirs: What the process gets: for calls, answers, what is asked meanwhile, and leaves.
+        has_ended: Whether there is nothing more to come.
+        pidfd: What is readable when the process has ended; -1 where there is no such thing.
+        page: A file of one byte that both see, which is not 0 if the call that runs there is likely
+            to end soon after it is asked to stop; -1 where there is no such thing, and when the
+            process has got it.
+    """
+
+    theirs: tuple[socket.socket, socket.socket, socket.socket, socket.socket]
+    has_ended: bool
+    pidfd: int
+    page: int
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        self.pidfd = -1
+        self.page = -1
+        self._byte: mmap.mmap | bytes = b"\0"
+        self._ends: list[socket.socket] = []
+        self._selector = selectors.DefaultSelector()
+        self._fileno: int = getattr(self._selector, "fileno", lambda: -1)()
+        try:
+            self._wake, self._woken = self._pair()
+            self._calls, calls = self._pair()
+            self._answers, answers = self._pair()
+            self._control, control = self._pair()
+            self._credit, self._leaves = self._pair()
+            self._calls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
+            calls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
+            if hasattr(os, "memfd_create"):
+                self.page = os.memfd_create("asyncrun")
+                os.truncate(self.page, 1)
+                self._byte = mmap.mmap(self.page, 1)
+        except OSError:
+            self.close()
+            raise
+        self.theirs = calls, answers, control, self._leaves
+        for each, heard in (
+            (self._answers, Heard.ANSWER),
+            (self._control, Heard.REPLY),
+            (self._woken, Heard.WAKE),
+        ):
+            self._selector.register(each, selectors.EVENT_READ, heard)
+        self._incoming = Decoder()
+        self._replies = Decoder()
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        ends = socket.socketpair()
+        self._ends += ends
+        ends[0].settimeout(0)
+        ends[1].settimeout(None)  # whatever the default is
+        return ends
+
+    def connect(self, pid: int) -> None:
+        """Close here what the process has got, and notice its end.
+
+        Its sockets do not tell for certain: something that it has forked may hold them.
+        """
+        for theirs in self.theirs[:-1]:
+            theirs.close()
+        self._close_page()
+        self._woken.settimeout(0)
+        self._leaves.settimeout(0)
+        with suppress(AttributeError, OSError):  # Linux has it, since 5.3
+            self.pidfd = os.pidfd_open(pid)
+            self._selector.register(self.pidfd, selectors.EVENT_READ, Heard.END)
+
+    def close(self) -> None:
+        """Close everything."""
+        self._selector.close()
+        for end in self._ends:
+            end.close()
+        if self.pidfd != -1:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self._close_page()
+        if isinstance(self._byte, mmap.mmap):
+            self._byte.close()
+            self._byte = b"\0"
+
+    def _close_page(self) -> None:
+        if self.page != -1:
+            os.close(self.page)
+            self.page = -1
+
+    def shut_down(self) -> None:
+        """Let the process see that no more calls will come."""
+        with suppress(OSError):
+            self._calls.shutdown(socket.SHUT_WR)
+
+    #
+    # To wait
+    #
+
+    def select(self, seconds: float, *, to_send: bool = False) -> Heard:
+        """Wait until there is something to hear.
+
+        Args:
+            seconds: For so long at most; at least 0.
+            to_send: Whether it is for room to send what was refused, and not for an answer.
+
+        Returns:
+            What there is.
+        """
+        if to_send:
+            self._selector.unregister(self._answers)
+            self._selector.register(self._calls, selectors.EVENT_WRITE, Heard.ROOM)
+        heard = Heard.NOTHING
+        for key, _ in self._selector.select(seconds):
+            heard |= key.data
+        if to_send:
+            self._selector.unregister(self._calls)
+            self._selector.register(self._answers, selectors.EVENT_READ, Heard.ANSWER)
+        if Heard.WAKE in heard:
+            with suppress(BlockingIOError):
+                self._woken.recv(4096)
+        return heard
+
+    def fileno(self) -> int:
+        """Give what is readable when there is something to hear, or an end; -1 if it cannot be."""
+        return -1 if self.pidfd == -1 else self._fileno
+
+    def dup(self) -> socket.socket:
+        """Give another descriptor of what is readable when there is an answer."""
+        return self._answers.dup()
+
+    def wake(self) -> None:
+        """Wake who waits, from any thread and from a signal handler."""
+        with suppress(OSError):  # there is something in it already, or it is closed
+            self._wake.send(b"!")
+
+    #
+    # To talk
+    #
+
+    def send(self, content: memoryview | bytes) -> int:
+        """Send bytes.
+
+        Args:
+            content: The bytes.
+
+        Returns:
+            How many of them went off.
+
+        Raises:
+            BlockingIOError: There is no room.
+            OSError: There is nobody.
+        """
+        return self._calls.send(content)
+
+    def answer(self) -> Frame | None:
+        """Give an answer if it is there."""
+        while (frame := self._incoming.frame()) is None:
+            try:
+                count = self._answers.recv_into(self._incoming.room())
+            except BlockingIOError:
+                return None
+            except OSError:
+                count = 0
+            if not count:
+                self.has_ended = True
+                return None
+            self._incoming.received(count)
+        return frame
+
+    def ask(self, frame: Frame) -> bool:
+        """Say something that is to be heard while a call runs; tell whether it went off."""
+        try:
+            for content in encode(frame):
+                self._control.send(content)
+        except OSError:
+            return False
+        return True
+
+    def heeds(self) -> bool:
+        """Tell what the byte says that both see."""
+        return self._byte[0] != 0
+
+    def replies(self) -> Generator[Frame]:
+        """Give what was replied to that."""
+        try:
+            count = self._control.recv_into(self._replies.room())
+        except OSError:
+            count = 0
+        if not count:  # it will be readable for ever
+            self._selector.unregister(self._control)
+        self._replies.received(count)
+        while (frame := self._replies.frame()) is not None:
+            yield frame
+
+    def give_leaves(self, generation: int, count: int) -> None:
+        """Let so many calls of a generation begin."""
+        self._credit.send(bytes((generation,)) * count)
+
+    def take_leaves(self) -> int:
+        """Take back what leaves there are; tell how many."""
+        try:
+            return len(self._leaves.recv(4096))
+        except BlockingIOError:
+            return 0

@@ -1,0 +1,1 @@
+"""What every worker outside of this process shares: calls, items, pickles."""

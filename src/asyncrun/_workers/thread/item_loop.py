@@ -1,0 +1,220 @@
+"""Loops over the items of a batch, in threads.
+
+Rules of this room:
+
+- To offload each item by itself takes 200 us and more; a loop takes one after the other, and
+  most of what it does for each is to give it a stop flag and a context of its own.
+- A loop never holds a slot that somebody else waits for longer than about one item's time. Who
+  waits says so and then wakes what idles; who idles says so and then looks who waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextvars import copy_context
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final, final
+
+from ..._core.batch import DROPPED, FAILED, GONE, SUCCEEDED, Server
+from ..._core.registry import border, log_late
+from ..._core.stop import StopToken, current
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..._core.batch import Batch, Item
+    from ..._core.call import Stay
+    from ..._core.registry import Running
+
+
+class Caller(Server):
+    """The stay of a worker in one thread, in which it calls item after item.
+
+    Args:
+        batch: The batch.
+
+    Attributes:
+        thread: That thread, by `threading.get_ident`.
+        token: The stop flag of the item that runs, or of the last one.
+    """
+
+    __slots__ = ("thread", "token")
+
+    thread: int
+    token: StopToken
+
+    def stopping(self) -> Sequence[Running]:
+        """See `Stay.stopping`."""
+        thread = getattr(self, "thread", None)  # it may not have begun
+        items = self.batch.running()
+        return [item for item in items if item.thread == thread and item.token._set]
+
+    @border
+    def call(self, item: Item[Any]) -> None:
+        """Run an item, in this thread and in a context that is the item's alone."""
+        batch = self.batch
+        self.token = token = item.token = StopToken()
+        item.thread = self.thread
+        item.started = time.monotonic()
+        batch.busy[item] = None
+        if batch.closed:  # in this very moment: its closer may not have seen the item
+            item.state = DROPPED
+            self.drop(item)
+            batch.wake()
+            return
+        current.set(token)
+        state = SUCCEEDED
+        outcome: object
+        try:
+            outcome = batch.func(item.arg)
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
+            state, outcome = FAILED, exc
+        self.finish(item, state, outcome)
+        del item, outcome  # the traceback of an error holds this frame
+
+    def finish(self, item: Item[Any], state: int, outcome: object) -> None:
+        """Hand over the outcome of an item, if anybody still waits for it."""
+        batch = self.batch
+        if batch.busy.pop(item, GONE) is GONE:
+            self.drop(item, outcome if state is FAILED else None)
+            return
+        self.done += 1
+        if state is FAILED:
+            self.failed += 1
+        batch.settle(item, state, outcome)
+
+    def drop(self, item: Item[Any], error: object = None) -> None:
+        """End an item whose outcome nobody waits for."""
+        try:
+            if isinstance(error, BaseException):
+                log_late(item.name, error, self.batch.expected)
+        finally:
+            self.batch.busy.pop(item, None)
+            self.batch.stuck.pop(item, None)
+
+
+LINGER: Final = 0.1
+"""Seconds that a loop waits for more: the start of another one costs 0.3 ms, and a thread."""
+
+SLICE: Final = 0.001
+"""Seconds that a busy loop may keep a slot that others wait for: to hand it over costs 0.3 ms."""
+
+
+@final
+class Queue:
+    """Who waits for a slot of one worker, and who could give one."""
+
+    __slots__ = ("_idle", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[Stay[Any]] = deque()
+        self._idle: dict[Loop, None] = {}
+
+    def enter(self, stay: Stay[Any]) -> None:
+        """Note that somebody waits."""
+        self.waiting.append(stay)
+        for loop in list(self._idle):
+            loop.batch.pending.put(None)
+
+    def leave(self, stay: Stay[Any]) -> None:
+        """Note that this one waits no longer."""
+        try:  # noqa: SIM105 - suppress() is slow
+            self.waiting.remove(stay)
+        except ValueError:
+            pass  # a loop has promised it a slot
+
+    def idles(self, loop: Loop) -> None:
+        """Note that a loop has nothing to do."""
+        self._idle[loop] = None
+
+    def works(self, loop: Loop) -> None:
+        """Note that a loop has something to do, or ends."""
+        del self._idle[loop]
+
+    def claims(self, loop: Loop, *, idle: bool) -> bool:
+        """Tell whether a loop is to give up its slot; if so, it is promised to who waits longest.
+
+        A call has a right to it, and so has another batch that has none, or so few that giving
+        it one does not only swap the two.
+        """
+        mine, share = loop.peers(), loop.share()
+        for stay in list(self.waiting):
+            if stay.peers() is mine:
+                continue
+            other = stay.share()
+            if idle or other is None or other <= 0 or other + 1 < share:
+                return self._promise()
+        return False
+
+    def _promise(self) -> bool:
+        try:
+            self.waiting.popleft()
+        except IndexError:  # another loop was faster
+            return False
+        return True
+
+
+NO_LOOPS: Final = Queue()
+"""For slots that no loop uses."""
+
+
+class Loop(Caller):
+    """A stay in one thread, in which item after item of a batch runs."""
+
+    __slots__ = ("_queue", "_since")
+
+    def __init__(self, batch: Batch[Any], queue: Queue) -> None:
+        super().__init__(batch)
+        self._queue = queue
+
+    def enter(self) -> None:
+        """Note where and when this begins."""
+        self.thread = threading.get_ident()
+        self._since = time.monotonic()
+
+    def run(self) -> None:
+        """Run items until there are none, or somebody else is to have the slot."""
+        self.enter()
+        batch, waiting = self.batch, self._queue.waiting
+        take = batch.pending.get_nowait
+        item = self._next()
+        while item is not None:
+            copy_context().run(self.call, item)
+            item = None  # not to be kept while this waits for another one
+            if batch.closed or (waiting and self.is_to_leave()):
+                return
+            try:  # noqa: SIM105 - suppress() is slow
+                item = take()
+            except Empty:
+                pass
+            if item is None:
+                item = self._next()
+
+    def _next(self) -> Item[Any] | None:
+        """Wait for an item, but not for long, and not while somebody waits for the slot."""
+        batch, queue = self.batch, self._queue
+        item = None
+        queue.idles(self)
+        batch.idle[self] = None
+        try:
+            item = batch.pending.get(not queue.waiting, LINGER)
+        except Empty:
+            pass
+        finally:
+            queue.works(self)
+            batch.idle.pop(self, None)
+        if item is None:
+            queue.claims(self, idle=True)
+        else:
+            batch.ask()
+        return item
+
+    def is_late(self) -> bool:
+        """Tell whether somebody has waited for the slot for long enough."""
+        return bool(self._queue.waiting) and time.monotonic() - self._since >= SLICE
+
+    def is_to_leave(self) -> bool:
+        """Tell whether this is to give up its slot; if so, it has to."""
+        return self.is_late() and self._queue.claims(self, idle=False)

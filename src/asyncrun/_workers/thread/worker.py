@@ -1,0 +1,308 @@
+"""One blocking call in a thread, and the way back from any thread to the event loop.
+
+Rules of this room (DESIGN.md, 5 to 8 and 11):
+
+- Calls go through `anyio.to_thread.run_sync` with ``abandon_on_cancel=True``; so context
+  variables, `anyio.from_thread` and `anyio.from_thread.check_cancelled` work in them.
+- A slot is given back when the thread has really ended. AnyIO gives it back on cancellation under
+  asyncio and at the end under Trio; so the slot is taken here, and AnyIO gets a limiter without a
+  limit.
+- No thread that runs a call holds up the exit of the process. Under Trio threads are daemons;
+  under asyncio AnyIO's are not, and this is the one room that touches a private name of AnyIO to
+  change it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
+
+import anyio
+import anyio.to_thread
+
+from ..._core.call import Call
+from ..._core.checks import check_blocking, check_timeout
+from ..._system.eventloop import loop_poster
+from ..._system.terminal import note_modes
+from ..._system.wakeup import waking_the_loop
+from ..base import Worker
+from ..call_timeout import run_within
+from ..starvation import holders, watching
+from .item_loop import NO_LOOPS, Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self, TypeVarTuple
+
+    from ..._core.batch import Batch
+    from ..._core.call import Stay
+    from ..._core.registry import Running
+    from .item_loop import Queue
+
+    ArgsT = TypeVarTuple("ArgsT")
+
+T = TypeVar("T")
+
+
+async def run_sync(
+    func: Callable[[*ArgsT], T],
+    *args: *ArgsT,
+    limiter: anyio.CapacityLimiter | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - from when the call begins
+) -> T:
+    """Run one blocking call in a thread, without a runner, and return its result.
+
+    ``await run_sync(f, x)`` does what ``await anyio.to_thread.run_sync(f, x,
+    abandon_on_cancel=True)`` does, and also asks the call to stop when its caller is cancelled,
+    never holds up the exit of the process, and holds its slot until the thread has really ended.
+    Under asyncio it takes the place of ``await asyncio.to_thread(f, x)``. For keyword arguments
+    use `functools.partial`.
+
+    On cancel: the await ends at once; the thread runs on, and its `stop_token` is set. A result
+    that it still returns is dropped; an exception other than `Stopped` is logged.
+
+    Args:
+        func: A plain function.
+        *args: Its positional arguments.
+        limiter: Where to take a slot; by default AnyIO's
+            `~anyio.to_thread.current_default_thread_limiter`, of 40. It belongs to one run of one
+            event loop: what is abandoned when the loop ends cannot give its slot back.
+        timeout: Seconds, above 0, that the call may take from when it begins, which is not before
+            it has a slot. Then the await ends with a `CallTimeoutError`, as on a cancellation.
+            None means no limit.
+
+    Returns:
+        What ``func`` returns.
+
+    Raises:
+        CallTimeoutError: The call took longer than ``timeout`` (a `TimeoutError`; any other one is
+            an error of ``func`` itself).
+        TypeError: ``func`` is not a plain function.
+        ValueError: ``timeout`` is not above 0.
+    """
+    check_blocking("run_sync()", func)
+    check_timeout("timeout", timeout)
+    slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter
+    call, run = Call(func, args), ThreadWorker(slots).run
+    with waking_the_loop():
+        return await (run(call) if timeout is None else run_within(run, call, timeout))
+
+
+@final
+class ThreadWorker(Worker):
+    """Runs calls in threads, at most as many at once as ``slots`` allows."""
+
+    __slots__ = ("_cancellations", "_ended", "_post", "_queue", "_slots")
+
+    def __init__(
+        self,
+        slots: anyio.CapacityLimiter,
+        *,
+        ended: Callable[[], None] = lambda: None,
+        queue: Queue = NO_LOOPS,
+    ) -> None:
+        self._slots = slots
+        self._ended = ended
+        self._queue = queue
+        self._post = loop_poster()
+        self._cancellations = cancellations()
+        note_modes()
+
+    @property
+    def capacity(self) -> int:
+        """See `Worker.capacity`."""
+        return int(self._slots.total_tokens)
+
+    def holders(self) -> list[Running]:
+        """See `Worker.holders`."""
+        return holders(self._slots)
+
+    async def run(self, call: Call[T]) -> T:
+        """Run a call in a thread; see `Worker.run`."""
+        return await self.attend(call)
+
+    async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
+        """Run items in a thread; see `Worker.serve`."""
+        await self.attend_loop(Loop(batch, self._queue), admitted)
+
+    async def aclose(self) -> None:
+        """Do nothing: threads end by themselves; see `Worker.aclose`."""
+
+    async def attend(self, stay: Stay[T]) -> T:
+        """Take a slot and a thread for something, and wait for its end.
+
+        On cancel: as `Worker.run`.
+        """
+        await self.take_slot(stay)
+        return await self.use_slot(stay)
+
+    async def attend_loop(self, loop: Loop, admitted: Callable[[], None]) -> None:
+        """Do so for one that serves a batch; see `Worker.serve`.
+
+        On cancel: as `Worker.serve`.
+        """
+        await self.take_slot(loop)
+        loop.batch.employ(loop)
+        try:
+            admitted()
+            await self.use_slot(loop)
+        finally:
+            loop.batch.retire(loop)
+
+    async def take_slot(self, stay: Stay[Any]) -> None:
+        """Wait for a slot.
+
+        On cancel: none is taken.
+        """
+        try:
+            self._slots.acquire_on_behalf_of_nowait(stay)
+        except anyio.WouldBlock:
+            self._queue.enter(stay)
+            try:
+                with watching(self._slots, stay):
+                    await self._slots.acquire_on_behalf_of(stay)
+            finally:
+                self._queue.leave(stay)
+
+    async def use_slot(self, stay: Stay[T]) -> T:
+        """Use the slot that was taken, with a thread.
+
+        On cancel: as `Worker.run`.
+        """
+        _make_threads_daemons()
+        error = None
+        try:
+            while True:
+                try:
+                    return await anyio.to_thread.run_sync(
+                        self._work, stay, abandon_on_cancel=True, limiter=NO_LIMIT
+                    )
+                except _NotDaemonError as refusal:
+                    _retire(refusal.thread)
+        except BaseException as exc:
+            error = exc
+            raise
+        finally:
+            self.leave(stay, error)
+            del error
+
+    def leave(self, stay: Stay[Any], error: BaseException | None) -> bool:
+        """Note that a stay's waiter is done; tell whether the stay is over. See `Stay.leave`."""
+        if is_over := stay.leave(error):
+            self._slots.release_on_behalf_of(stay)
+        return is_over
+
+    def hand_over(self, stay: Stay[Any]) -> None:
+        """Let a thread bring a stay to its end that was left without one."""
+        try:
+            threading.Thread(target=self._perform, args=(stay,), daemon=True).start()
+        except RuntimeError:  # there is none to be had
+            self._perform(stay)
+
+    def _work(self, stay: Stay[T]) -> T:
+        # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
+        # closed at exit while a call holds its lock, CPython would abort.
+        _pinned = sys.stdin, sys.stdout, sys.stderr
+        if not (thread := threading.current_thread()).daemon and _patched:
+            raise _NotDaemonError(thread)
+        return self._perform(stay)
+
+    def _perform(self, stay: Stay[T]) -> T:
+        if not stay.begin():
+            return cast("T", None)  # nobody is waiting any more
+        try:
+            result = stay.run()
+        except BaseException as exc:
+            if self._end(stay, exc):
+                return cast("T", None)  # noqa: ASYNC104 - in a thread nothing is cancelled
+            raise
+        self._end(stay)
+        return result
+
+    def _end(self, stay: Stay[Any], error: BaseException | None = None) -> bool:
+        late = True  # it raises only where a log handler does, and so only if it is late
+        try:
+            late = stay.end(error, expected=self._cancellations)
+        finally:
+            if late:
+                self._post(self._finish, stay)
+        return late
+
+    def _finish(self, stay: Stay[Any]) -> None:
+        self._slots.release_on_behalf_of(stay)
+        self._ended()
+
+
+def cancellations() -> tuple[type[BaseException], ...]:
+    """Give what `anyio.from_thread` raises in a call that was abandoned."""
+    if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
+        return (anyio.get_cancelled_exc_class(),)
+    return (anyio.get_cancelled_exc_class(), futures.CancelledError)
+
+
+@final
+class _NoLimit(anyio.CapacityLimiter):
+    """What AnyIO takes and gives back in place of a slot: nothing, and without a checkpoint."""
+
+    def __new__(cls) -> Self:
+        return object.__new__(cls)
+
+    async def __aenter__(self) -> None:
+        """Take nothing (AnyIO calls this under asyncio)."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give nothing back."""
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Take nothing (AnyIO calls this under Trio)."""
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """Give nothing back."""
+
+
+NO_LIMIT: Final = _NoLimit()
+
+
+#
+# AnyIO's private name. `anyio._backends._asyncio.WorkerThread` is a `threading.Thread` that is not
+# a daemon, so `threading._shutdown` joins it at exit, for as long as its call is stuck. A daemon
+# in its place changes only what becomes of threads that were abandoned.
+#
+
+_MODULE: Final = "anyio._backends._asyncio"
+_patched = False
+
+
+class _NotDaemonError(Exception):
+    """This thread was started before the patch: a call must not run in it."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__(f"{thread.name} is not a daemon")
+        self.thread = thread
+
+
+def _make_threads_daemons() -> None:
+    global _patched  # noqa: PLW0603 - it tells what was done to another module's global
+    if _patched or (backend := sys.modules.get(_MODULE)) is None:
+        return
+    original: type[threading.Thread] | None = getattr(backend, "WorkerThread", None)
+    if original is None:
+        message = f"{_MODULE} has no WorkerThread: a stuck call will hold up the exit"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return
+
+    class WorkerThread(original):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.daemon = True
+
+    backend.WorkerThread = WorkerThread  # type: ignore[attr-defined]
+    _patched = True
+
+
+def _retire(thread: Any) -> None:
+    # What AnyIO does with a thread that was idle for too long.
+    thread.root_task.remove_done_callback(thread.stop)
+    thread.stop()

@@ -1,0 +1,289 @@
+"""Who has a worker process, and whether it may have another call; most went wrong once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections import Counter
+from functools import partial
+from multiprocessing import process as this_process
+from multiprocessing import spawn
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from asyncrun import Runner, StopSource
+from asyncrun._workers.process import pool
+from asyncrun._workers.process import spawn as spawn_module
+from asyncrun._workers.process.child.main import Code
+from asyncrun._workers.process.ipc.channels import Heard, Wire
+from asyncrun._workers.process.pool import Fleet
+from asyncrun._workers.remote.call import Errand
+from asyncrun._workers.remote.serialization import pack
+from tests.contract import misbehaving_calls
+from tests.contract.conftest import PATIENCE, brought, until, wait_until
+from tests.contract.processes.test_process_regressions import is_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from asyncrun._workers.process.handle import Process
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_default_timeout_of_sockets_is_not_for_those_of_a_worker() -> None:
+    socket.setdefaulttimeout(0.01)
+    try:
+        async with Runner(max_processes=1) as runner:
+            pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
+            await runner.run_sync(misbehaving_calls.take_long, 0.1, worker="process")
+            await anyio.sleep(0.1)
+            assert await runner.run_sync(misbehaving_calls.pid, worker="process") == pid
+    finally:
+        socket.setdefaulttimeout(None)
+
+
+async def test_a_method_has_the_state_that_its_object_has_when_it_is_called() -> None:
+    numbers = [3, 2, 1]
+    counts, takes = numbers.count, numbers.pop
+    async with Runner(max_processes=1) as runner:
+        assert [await runner.run_sync(takes, worker="process") for _ in range(3)] == [1, 1, 1]
+        assert await runner.run_sync(counts, 1, worker="process") == 1
+        numbers.append(1)
+        assert await runner.run_sync(counts, 1, worker="process") == 2
+
+
+async def test_an_idle_process_that_was_killed_gets_no_call_though_a_fork_holds_its_sockets() -> (
+    None
+):
+    async with Runner(max_processes=1) as runner:
+        pid = await runner.run_sync(misbehaving_calls.fork_and_stay, worker="process")
+        assert await runner.run_sync(misbehaving_calls.pid, worker="process") == pid
+        os.kill(pid, signal.SIGKILL)
+        look = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        await until(lambda: os.waitid(os.P_PID, pid, look))
+        with anyio.fail_after(PATIENCE):
+            assert await runner.run_sync(misbehaving_calls.same, 7, worker="process") == 7
+
+
+# rule 18
+@pytest.mark.parametrize(
+    "job", [misbehaving_calls.look_between_long_steps, misbehaving_calls.hook_around_long_steps]
+)
+async def test_a_call_that_met_a_safe_point_has_its_grace_though_it_holds_the_gil(
+    tmp_path: Path, job: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "end"
+    async with Runner(max_processes=1, grace=PATIENCE) as runner:
+        pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
+        handle = runner.submit(job, path, worker="process")
+        await brought((tmp_path / "ready").exists)
+        handle.cancel()
+        assert await runner.run_sync(misbehaving_calls.pid, worker="process") == pid
+    assert path.read_text() == "cleaned up"
+
+
+async def test_an_interrupt_as_a_result_is_unpacked_costs_neither_slot_nor_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    async with Runner(max_processes=1) as runner:
+        pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
+        with monkeypatch.context() as patch:
+            patch.setattr(Errand, "finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await runner.run_sync(misbehaving_calls.pid, worker="process")
+        assert runner.calls() == []
+        assert await runner.run_sync(misbehaving_calls.pid, worker="process") == pid
+
+
+def test_a_process_that_nobody_gives_back_ends_with_its_runner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "EXIT_PATIENCE", 0)
+    fleet = Fleet(None, None, 0.0)
+    kept: list[Process] = []
+    process = fleet.take("a call")
+    process.start("a call")
+    fleet.give(process)
+    assert fleet.take_warm(kept.append)
+    fleet.close()
+    assert kept == [process]
+    assert not process.is_alive()
+
+
+async def test_calls_that_were_taken_back_do_not_count() -> None:
+    async with (
+        Runner(max_processes=1, max_calls_per_worker=50) as runner,
+        runner.map(misbehaving_calls.nap_at_tens, range(300), worker="process") as results,
+    ):
+        calls = Counter([pid async for pid in results])
+        assert list(calls.values()) == [50] * 6
+
+
+# rule 20
+async def test_a_result_that_takes_time_to_unpickle_does_not_hold_up_the_event_loop() -> None:
+    misbehaving_calls.Loads.begun.clear()
+    misbehaving_calls.Loads.let.clear()
+    async with Runner(max_processes=1) as runner:
+        await runner.run_sync(misbehaving_calls.pid, worker="process")
+        handle = runner.submit(misbehaving_calls.give_what_loads, worker="process")
+        await until(misbehaving_calls.Loads.begun.is_set)
+        misbehaving_calls.Loads.let.set()
+        assert await handle == "loaded"
+
+
+async def test_a_call_whose_arguments_never_arrived_is_run_by_another_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    select, waits = Wire.select, anyio.Event()
+
+    def noted(self: Wire, seconds: float, *, to_send: bool = False) -> Heard:
+        if to_send:
+            runner._group.post(waits.set)
+        return select(self, seconds, to_send=to_send)
+
+    monkeypatch.setattr(Wire, "select", noted)
+    async with Runner(max_processes=1) as runner:
+        pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
+        os.kill(pid, signal.SIGSTOP)
+        handle = runner.submit(misbehaving_calls.count, bytes(1 << 23), worker="process")
+        await waits.wait()
+        os.kill(pid, signal.SIGKILL)
+        assert await handle == 1 << 23
+
+
+def test_no_signal_goes_to_a_process_that_was_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(None, None, 1.0)
+    process = fleet.take("a call")
+    process.start("a call")
+    process.retire()
+    assert process.end(PATIENCE) == 0
+    killed: list[Any] = []
+    monkeypatch.setattr(os, "killpg", partial(killed.append))
+    assert process.end() == 0
+    fleet.give(process)
+    fleet.close()
+    assert killed == []
+
+
+# rule 18
+def test_what_was_sent_ahead_is_taken_back_when_the_call_before_is_asked_to_stop() -> None:
+    fleet, source = Fleet(None, None, PATIENCE), StopSource()
+    process = fleet.take("a call")
+    process.start("a call")
+    process.watch(1, source.token)
+    process.send(pack(misbehaving_calls.look_and_sleep, "f"), pack((1,), "it"))
+    process.send_ahead([pack((number,), "it") for number in (2, 3)])
+    source.stop()
+    process.wake()
+    assert process.receive_within(None) is None
+    assert process.collect() == 2
+    frame = process.receive_within(None)
+    assert frame is not None
+    assert (frame.id, frame.code) == (1, Code.RAISED)
+    fleet.give(process)
+    assert process.is_alive()
+    fleet.close()
+
+
+async def test_without_a_thread_the_event_loop_brings_a_call_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "inside"
+    async with Runner(max_processes=1) as runner:
+        pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
+        handle = runner.submit(misbehaving_calls.sleep_at, str(path), worker="process")
+        await brought(path.exists)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            handle.cancel()
+            await until(lambda: is_gone(pid))
+            await until(lambda: not runner.calls())
+        assert await runner.run_sync(misbehaving_calls.pid, worker="process") != pid
+
+
+async def test_without_a_thread_the_event_loop_ends_the_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pid = None
+    async with Runner(max_processes=1) as runner:
+        pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
+        monkeypatch.setattr(anyio.to_thread, "run_sync", refuse)
+    assert is_gone(pid)
+
+
+#
+# To start one
+#
+
+
+def test_a_process_that_still_imports_its_main_module_starts_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(this_process.current_process(), "_inheriting", True, raising=False)
+    fleet = Fleet(None, None, 1.0)
+    worker = fleet.take("a call")
+    with pytest.raises(RuntimeError, match=r"below `if __name__ == '__main__':`"):
+        worker.start("a call")
+    fleet.give(worker)
+    fleet.close()
+
+
+@pytest.fixture
+def many_arguments(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let a process need more at its start than a pipe holds."""
+    monkeypatch.setattr(sys, "argv", [sys.argv[0], "x" * 500_000])
+    return 500_000
+
+
+async def test_a_process_may_need_more_at_its_start_than_a_pipe_holds(many_arguments: int) -> None:
+    async with Runner(max_processes=1) as runner:
+        _, argument = await runner.run_sync(misbehaving_calls.arguments, worker="process")
+        assert len(argument) == many_arguments
+
+
+async def test_a_process_that_ends_before_it_has_read_that_does_not_hold_up_its_call(
+    many_arguments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executable = spawn.get_executable()
+    monkeypatch.setattr(spawn, "_python_exe", b"/bin/false")
+    with anyio.fail_after(PATIENCE):
+        async with Runner(max_processes=1) as runner:
+            with pytest.raises(RuntimeError, match="it ended with status 1 as it began"):
+                await runner.run_sync(misbehaving_calls.pid, worker="process")
+            spawn.set_executable(executable)
+            assert await runner.run_sync(misbehaving_calls.pid, worker="process")
+
+
+async def test_a_start_that_fails_half_way_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+
+    def fail(_: int, pid: int) -> None:
+        started.append(pid)
+        raise OSError(12, "Cannot allocate memory")
+
+    async with Runner(max_processes=1) as runner:
+        with monkeypatch.context() as patch:
+            patch.setattr(spawn_module, "_tie", fail)
+            with pytest.raises(RuntimeError, match="Cannot allocate memory"):
+                await runner.run_sync(misbehaving_calls.pid, worker="process")
+        wait_until(lambda: is_gone(started[0]))
+        assert await runner.run_sync(misbehaving_calls.pid, worker="process")

@@ -1,0 +1,296 @@
+"""`timeout=` of a single call: from when it begins to run, in a thread or a process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+import asyncrun
+from asyncrun import CallTimeoutError, Runner
+from asyncrun._core.call import Call
+from asyncrun._workers import call_timeout
+from tests.contract import jobs
+from tests.contract.conftest import PATIENCE, brought, told, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.contract.conftest import Gate, Kind
+    from tests.contract.jobs import Post
+
+pytestmark = pytest.mark.anyio
+SHORT = 0.05
+
+
+@pytest.fixture(params=["cold", "warm"])
+def is_warm(request: pytest.FixtureRequest) -> bool:
+    """Whether a process runs already: then the event loop sends it the call itself."""
+    return bool(request.param == "warm")
+
+
+async def warm_up(runner: Runner, worker: Kind, *, is_warm: bool) -> None:
+    if is_warm:
+        await runner.run_sync(jobs.look, worker=worker)
+
+
+# rule 5
+async def test_a_call_that_takes_too_long_is_asked_to_stop_and_the_await_ends(
+    worker: Kind, post: Callable[[], Post], is_warm: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = post()
+    async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
+        await warm_up(runner, worker, is_warm=is_warm)
+        begin = time.monotonic()
+        with pytest.raises(CallTimeoutError) as caught:
+            await runner.run_sync(jobs.heeding, place.path, worker=worker, timeout=SHORT)
+        assert SHORT <= time.monotonic() - begin < PATIENCE
+        assert isinstance(caught.value, TimeoutError)
+        assert (caught.value.name, caught.value.seconds) == ("heeding", SHORT)
+        assert str(caught.value) == "heeding took longer than 0.05 s"
+        assert caught.value.__context__ is None
+        # It ends before the slot is free for the next one.
+        assert await runner.run_sync(jobs.look, worker=worker) == ("<StopToken not set>", False)
+        assert not place.has("inside") or "set: it took longer than 0.05 s" in place.read("left")
+    assert caplog.records == []
+
+
+# rule 18
+async def test_a_process_is_killed_and_a_thread_is_abandoned(
+    worker: Kind, post: Callable[[], Post], is_warm: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = post()
+    async with Runner(max_threads=1, max_processes=1) as runner:
+        await warm_up(runner, worker, is_warm=is_warm)
+        with pytest.raises(CallTimeoutError):
+            await runner.run_sync(jobs.stuck, place.path, worker=worker, timeout=1)
+        if worker == "process":
+            pid = int(await told(place))
+            await brought(lambda: not jobs.is_alive(pid))
+            assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
+            assert not place.has("left")
+        else:
+            (info,) = runner.calls()
+            assert info.stopping
+            place.open()
+            assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
+            assert "it took longer than 1 s" in place.read("left")
+    assert caplog.records == []
+
+
+async def test_what_ends_in_time_is_the_result_or_the_error(worker: Kind) -> None:
+    async with Runner() as runner:
+        for seconds in (PATIENCE, math.inf, None):
+            run = partial(runner.run_sync, worker=worker, timeout=seconds)
+            for _ in range(2):
+                assert await run(jobs.square, 3) == 9
+                with pytest.raises(LookupError, match="no such thing"):
+                    await run(jobs.fail, "no such thing")
+                with pytest.raises(TimeoutError, match="timed out") as caught:
+                    await run(jobs.throw, TimeoutError("timed out"))
+                assert not isinstance(caught.value, CallTimeoutError)
+                with pytest.raises(jobs.Alone):
+                    await run(jobs.throw, jobs.Alone())
+            assert await runner.submit(jobs.square, 4, worker=worker, timeout=seconds) == 16
+    assert await asyncrun.run_sync(jobs.square, 3, timeout=PATIENCE) == 9
+
+
+async def test_without_a_runner_too(gate: type[Gate]) -> None:
+    door, slots = gate(), anyio.CapacityLimiter(1)
+    with pytest.raises(CallTimeoutError, match=r"^Gate\.heeding took longer than 0\.05 s$"):
+        await asyncrun.run_sync(door.heeding, limiter=slots, timeout=SHORT)
+    assert await asyncrun.run_sync(str, 1, limiter=slots) == "1"
+    assert door.left.is_set() or not door.inside.is_set()
+
+
+async def test_the_clock_does_not_run_while_the_call_waits_for_a_slot(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    place = post()
+    async with Runner(max_threads=1, max_processes=1) as runner:
+        first = runner.submit(jobs.stuck, place.path, worker=worker)
+        await told(place)
+        second = runner.submit(jobs.square, 3, worker=worker, timeout=SHORT)
+        with anyio.move_on_after(3 * SHORT):
+            await second.wait()
+        assert second.status.name == "PENDING"
+        place.open()
+        assert await first == "late"
+        await second.wait()
+
+
+async def test_the_clock_does_not_run_while_a_process_is_started() -> None:
+    seconds = 0.3
+    # The initializer, too, belongs to the start.
+    async with Runner(initializer=time.sleep, initargs=(2 * seconds,)) as runner:
+        run = partial(runner.run_sync, worker="process", timeout=seconds)
+        assert await run(jobs.square, 3) == 9
+
+
+async def test_under_submit_it_is_an_error_of_the_task(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    place = post()
+    handles: list[anyio.TaskHandle[None]] = []
+    with pytest.RaisesGroup(pytest.RaisesExc(CallTimeoutError, match="mine took longer than")):
+        async with Runner(grace=PATIENCE) as runner:
+            options: Any = {"worker": worker, "timeout": SHORT, "name": "mine"}
+            handles.append(runner.submit(jobs.heeding, place.path, **options))
+    with pytest.raises(anyio.TaskFailed):
+        await handles[0]
+
+
+# The loop is busy when the result comes, and when the time is over: the result came first.
+@pytest.mark.parametrize(
+    "func",
+    [jobs.square_after, partial(jobs.square_after), jobs.fraction_after],
+    ids=["plain", "partial", "rich"],
+)
+async def test_a_result_that_came_in_time_wins(
+    worker: Kind, post: Callable[[], Post], is_warm: bool, func: Callable[[str, int], object]
+) -> None:
+    place = post()
+    async with Runner(max_threads=1, max_processes=1) as runner:
+        await warm_up(runner, worker, is_warm=is_warm)
+        handle = runner.submit(func, place.path, 3, worker=worker, timeout=1)
+        await told(place)
+        time.sleep(1.5)  # noqa: ASYNC251
+        assert await handle == 9
+        assert await runner.run_sync(jobs.square, 4, worker=worker) == 16  # its slot is free
+
+
+async def test_a_loop_that_was_busy_when_the_time_was_over_notices_it_later(
+    gate: type[Gate],
+) -> None:
+    door = gate()
+    async with Runner() as runner:
+
+        async def be_busy() -> None:
+            await door.inside.wait()
+            time.sleep(4 * SHORT)  # noqa: ASYNC251
+
+        runner.start_soon(be_busy)
+        with pytest.raises(CallTimeoutError):
+            await runner.run_sync(door.stuck, timeout=SHORT)
+        door.opened.set()
+
+
+async def test_the_end_of_a_call_and_its_time_out_meet_in_one_claim(gate: type[Gate]) -> None:
+    door = gate()
+    async with Runner() as runner:
+        handle = runner.submit(door.stuck, timeout=PATIENCE)
+        await door.inside.wait()
+        (call,) = runner._group.running()
+        assert isinstance(call, Call)
+        door.opened.set()
+        while not call._over.locked():  # the loop does not turn
+            time.sleep(0)  # noqa: ASYNC251
+        assert not call.expire("too late")
+        assert await handle == "late"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_native_cancellation_at_the_same_time_is_not_swallowed(
+    gate: type[Gate], is_first: bool, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door, scopes = gate(), list[anyio.CancelScope]()
+    if anyio_backend_name != "asyncio":
+        return
+
+    ring = call_timeout._Clock._ring
+
+    def ring_and_cancel(clock: call_timeout._Clock) -> None:
+        if is_first:
+            task.cancel()
+        ring(clock)
+        if not is_first:
+            task.cancel()
+        scopes.append(clock._scope)
+
+    monkeypatch.setattr(call_timeout._Clock, "_ring", ring_and_cancel)
+    async with Runner() as runner:
+
+        async def wait() -> None:
+            await runner.run_sync(door.stuck, timeout=SHORT)
+
+        task = asyncio.create_task(wait())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert scopes
+        door.opened.set()
+
+
+async def test_a_cancellation_by_a_scope_at_the_same_time_is_not_swallowed(
+    gate: type[Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = gate()
+    ring = call_timeout._Clock._ring
+
+    def ring_and_cancel(clock: call_timeout._Clock) -> None:
+        ring(clock)
+        outer.cancel()
+
+    monkeypatch.setattr(call_timeout._Clock, "_ring", ring_and_cancel)
+    async with Runner() as runner:
+        with anyio.CancelScope() as outer:
+            await runner.run_sync(door.stuck, timeout=SHORT)
+        assert outer.cancelled_caught
+        door.opened.set()
+
+
+# rule 8
+async def test_a_late_error_is_logged_and_a_late_result_is_dropped(
+    gate: type[Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    doors = [gate(), gate()]
+
+    def fail() -> None:
+        doors[0].stuck()
+        raise LookupError("too late")
+
+    async with Runner() as runner:
+        for func, door in ((fail, doors[0]), (doors[1].stuck, doors[1])):
+            with pytest.raises(CallTimeoutError):
+                await runner.run_sync(func, timeout=SHORT)
+            door.opened.set()
+        await until(lambda: not runner.calls())
+    records = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [str(record.exc_info and record.exc_info[1]) for record in records] in (
+        ["too late"],
+        [],  # it had not begun: no thread had come
+    )
+
+
+async def test_a_clock_that_is_stopped_before_it_is_set_does_not_ring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rings = list[object]()
+    monkeypatch.setattr(call_timeout._Clock, "_ring", rings.append)
+
+    async def run(call: Call[int]) -> int:
+        call.begin()
+        call.end()
+        return 3
+
+    call = Call(int, ())
+    assert await call_timeout.run_within(run, call, 1e-9) == 3
+    await anyio.wait_all_tasks_blocked()
+    assert rings == []
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan])
+async def test_a_timeout_out_of_range_is_refused(seconds: float) -> None:
+    match = f"timeout must be > 0 seconds or None, was {seconds}"
+    with pytest.raises(ValueError, match=match):
+        await asyncrun.run_sync(str, timeout=seconds)
+    async with Runner() as runner:
+        with pytest.raises(ValueError, match=match):
+            await runner.run_sync(str, timeout=seconds)
+        with pytest.raises(ValueError, match=match):
+            runner.submit(str, timeout=seconds)

@@ -1,0 +1,392 @@
+"""Runner.map over whatever worker: what goes in, what comes out, and what fails."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from asyncrun import Runner
+from tests.contract import jobs
+from tests.contract.conftest import PATIENCE, brought, told
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from asyncrun._runner.map_results import Results
+    from tests.contract.conftest import Kind
+    from tests.contract.jobs import Post
+
+pytestmark = pytest.mark.anyio
+
+SQUARES = [number * number for number in range(100)]
+
+
+async def generate(stop: int) -> AsyncIterator[int]:
+    for number in range(stop):
+        await anyio.lowlevel.checkpoint()
+        yield number
+
+
+INPUTS: dict[str, Callable[[], Any]] = {
+    "list": lambda: list(range(100)),
+    "range": lambda: range(100),
+    "generator": lambda: (number for number in range(100)),
+    "async generator": lambda: generate(100),
+}
+
+
+async def test_every_item_of_any_input_gives_one_result(worker: Kind) -> None:
+    async with Runner(max_threads=2, max_processes=2) as runner:
+        for kind, make in INPUTS.items():
+            for ordered in (True, False):
+                async with runner.map(
+                    jobs.square, make(), worker=worker, ordered=ordered
+                ) as results:
+                    got = [result async for result in results]
+                assert results.total == (100 if kind in {"list", "range"} else None)
+                assert (results.started, results.done, results.failed) == (100, 100, 0)
+                assert results.running == 0
+                assert (got if ordered else sorted(got)) == SQUARES
+        async with runner.map(jobs.square, list[int](), worker=worker) as results:
+            assert [result async for result in results] == []
+
+
+@pytest.mark.parametrize("buffer", [1, None])
+async def test_an_endless_input_is_never_more_than_the_buffer_ahead(
+    worker: Kind, buffer: int | None
+) -> None:
+    received, most = 0, 0
+
+    def numbers() -> Any:
+        nonlocal most
+        for number in count():
+            most = max(most, number + 1 - received)
+            yield number
+
+    async with Runner(max_threads=2, max_processes=2) as runner:
+        async with runner.map(jobs.square, numbers(), worker=worker, buffer=buffer) as results:
+            async for result in results:
+                assert result == received * received
+                received += 1
+                if received == 600:
+                    break
+        assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
+    assert most <= (buffer or 256)
+
+
+# rule 7
+async def test_a_reader_that_stops_reading_holds_no_slot(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    place = post()
+    async with (
+        Runner(max_threads=1, max_processes=1) as runner,
+        runner.map(jobs.square, count(), worker=worker, buffer=10) as results,
+    ):
+        assert await anext(results) == 0
+        handle = runner.submit(jobs.stuck, place.path, worker=worker)
+        await told(place)
+        assert results.done <= 11
+        assert results.running == 0
+        place.open()
+        assert await handle == "late"
+        assert [await anext(results) for _ in range(20)] == SQUARES[1:21]
+
+
+async def test_unordered_results_come_as_they_are_there(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    places = [post() for _ in range(3)]
+    items = [(number, place.path) for number, place in enumerate(places)]
+    async with (
+        Runner(max_threads=3, max_processes=3) as runner,
+        runner.map(jobs.visit, items, worker=worker, ordered=False) as results,
+    ):
+        for place in places:
+            await told(place)
+        for number in (2, 0, 1):
+            places[number].open()
+            assert await anext(results) == number
+        assert await anext(results, None) is None
+
+
+async def test_ordered_results_wait_for_the_first_and_quick_items_pass_a_slow_one(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    first, got = post(), list[int]()
+    items = [(number, first.path if number == 40 else "") for number in range(200)]
+
+    async def read(results: Results[int]) -> None:
+        got.extend([result async for result in results])
+
+    async with (
+        Runner(max_threads=2, max_processes=2) as runner,
+        runner.map(jobs.visit, items, worker=worker) as results,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(read, results)
+        await brought(lambda: results.done == 199)
+        assert (results.started, results.running) == (200, 1)
+        assert got == []
+        first.open()
+    assert got == list(range(200))
+
+
+async def test_it_counts_what_starts_and_ends(worker: Kind, post: Callable[[], Post]) -> None:
+    places = [post() for _ in range(3)]
+    kinds = ["stuck", "fail", "stuck"]
+
+    def counts() -> tuple[int | None, int, int, int, int]:
+        return results.total, results.started, results.done, results.failed, results.running
+
+    async with Runner(max_threads=2, max_processes=2) as runner:
+        items = [(what, place.path) for what, place in zip(kinds, places, strict=True)]
+        results = runner.map(
+            jobs.fail_or_stay, items, worker=worker, return_exceptions=True, ordered=False
+        )
+        assert counts() == (3, 0, 0, 0, 0)
+        async with results:
+            await told(places[0])
+            await told(places[1])
+            assert counts() == (3, 2, 0, 0, 2)
+            places[1].open()
+            assert isinstance(await anext(results), LookupError)
+            await told(places[2])
+            assert counts() == (3, 3, 1, 1, 2)
+            places[0].open()
+            assert await anext(results) is None
+            assert counts() == (3, 3, 2, 1, 1)
+            places[2].open()
+            assert await anext(results) is None
+        assert counts() == (3, 3, 3, 1, 0)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_an_error_ends_the_map_as_itself_and_the_others_are_asked_to_stop(
+    worker: Kind, post: Callable[[], Post], ordered: bool
+) -> None:
+    failing, heeding = post(), post()
+    async with Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner:
+        items = [("heed", heeding.path), ("fail", failing.path), *[("heed", "")] * 10]
+        async with runner.map(jobs.fail_or_heed, items, worker=worker, ordered=ordered) as results:
+            await told(heeding)
+            await told(failing)
+            failing.open()
+            with pytest.raises(LookupError, match="my own") as caught:
+                await anext(results)
+            (note,) = caught.value.__notes__
+            assert note.startswith("item 1 of the map: ('fail', '")
+            with pytest.raises(StopAsyncIteration):
+                await anext(results)
+            assert await told(heeding, "left") == "<StopToken set: another item failed>"
+        assert results.started == 2
+        assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
+
+
+async def test_the_results_before_a_failing_item_may_be_read_and_its_note_names_it(
+    worker: Kind,
+) -> None:
+    async with Runner(max_threads=1, max_processes=1) as runner:
+        for _ in range(3):
+            async with runner.map(jobs.fail_at_three, count(), worker=worker) as results:
+                with pytest.raises(LookupError, match="it is three") as caught:
+                    async for result in results:
+                        assert result < 3
+                assert caught.value.__notes__ == ["item 3 of the map: 3"]
+        assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_with_return_exceptions_an_error_takes_its_place_and_costs_no_other_result(
+    worker: Kind, ordered: bool
+) -> None:
+    async with (
+        Runner(max_threads=2, max_processes=2) as runner,
+        runner.map(
+            jobs.square_of_even, range(99), worker=worker, return_exceptions=True, ordered=ordered
+        ) as results,
+    ):
+        got = [result async for result in results]
+        assert (results.done, results.failed) == (99, 66)
+        for error in got:
+            if isinstance(error, int):
+                continue
+            (number,) = error.args
+            assert type(error) is (None, LookupError, ValueError)[number % 3]
+            assert error.__notes__ == [f"item {number} of the map: {number}"]
+        values = [result for result in got if isinstance(result, int)]
+        assert sorted(values) == [number * number for number in range(0, 99, 3)]
+        assert (
+            not ordered
+            or [type(result) for result in got]
+            == [
+                int,
+                LookupError,
+                ValueError,
+            ]
+            * 33
+        )
+
+
+async def test_a_base_exception_ends_a_map_with_return_exceptions(worker: Kind) -> None:
+    async with Runner() as runner:
+        for error in (jobs.Alone("mine"), SystemExit(5), KeyboardInterrupt()):
+            async with runner.map(
+                jobs.throw, [error], worker=worker, return_exceptions=True
+            ) as results:
+                with pytest.raises(type(error)) as caught:
+                    await anext(results)
+                assert caught.value.args == error.args
+        assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
+
+
+# rule 8
+async def test_further_errors_are_logged(
+    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+) -> None:
+    places = [post(), post()]
+    items = [("fail", place.path) for place in places]
+    async with (
+        Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner,
+        runner.map(jobs.fail_late_or_soon, items, worker=worker) as results,
+    ):
+        for place in places:
+            await told(place)
+        places[0].tell("now")
+        with pytest.raises(LookupError, match="my own"):
+            await anext(results)
+        await told(places[1], "noticed")
+        places[1].open()
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("asyncrun", logging.WARNING)
+    assert record.getMessage() == "fail_late_or_soon failed after its caller had stopped waiting"
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "too late"
+
+
+async def test_an_item_that_takes_too_long_is_asked_to_stop_and_ends_the_map(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    place = post()
+    item = (1, place.path)
+    async with Runner(grace=PATIENCE) as runner:
+        await runner.run_sync(abs, -1, worker=worker)
+        async with runner.map(jobs.dawdle, [item], worker=worker, timeout=0.5) as results:
+            with pytest.raises(TimeoutError, match=r"^dawdle took longer than 0\.5 s") as caught:
+                await anext(results)
+            assert caught.value.__notes__[0].startswith("item 0 of the map: (1, '")
+            assert getattr(caught.value, "item") is item  # noqa: B009
+            assert (results.started, results.done, results.failed, results.running) == (1, 1, 1, 0)
+            assert await told(place, "left") == "<StopToken set: it took longer than 0.5 s>"
+
+
+@pytest.mark.parametrize("job", ["dawdle", "visit"])
+async def test_with_return_exceptions_a_time_out_takes_its_place_and_the_others_go_on(
+    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture, job: str
+) -> None:
+    place = post()
+    items = [(number, place.path if number == 30 else "") for number in range(60)]
+    async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
+        await runner.run_sync(abs, -1, worker=worker)
+        got: list[int | Exception] = []
+        async with runner.map(
+            getattr(jobs, job), items, worker=worker, timeout=0.5, return_exceptions=True
+        ) as results:
+            async for result in results:
+                got.append(result)
+                if isinstance(result, TimeoutError) and worker == "thread":
+                    place.open()  # a process that never looks is killed
+        assert isinstance(got[30], TimeoutError)
+        assert got[30].__notes__ == [f"item 30 of the map: {items[30]!r}"]
+        got[30] = 30
+        assert got == list(range(60))
+        assert (results.done, results.failed) == (60, 1)
+        if job == "visit":
+            assert place.has("left") == (worker == "thread")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_limit_leaves_slots_for_others(
+    worker: Kind, post: Callable[[], Post], limit: int
+) -> None:
+    places = [post() for _ in range(4)]
+    items = [(number, place.path) for number, place in enumerate(places)]
+    async with (
+        Runner(max_threads=3, max_processes=3) as runner,
+        runner.map(jobs.visit, items, worker=worker, limit=limit) as results,
+    ):
+        for place in places[:limit]:
+            await told(place)
+        assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
+        assert (results.started, results.running) == (limit, limit)
+        for place in places:
+            place.open()
+        assert [result async for result in results] == [0, 1, 2, 3]
+
+
+async def test_two_maps_and_single_calls_share_the_slots(worker: Kind) -> None:
+    got: dict[int, list[int]] = {}
+
+    async def read(runner: Runner, start: int) -> None:
+        async with runner.map(jobs.square, range(start, start + 300), worker=worker) as results:
+            got[start] = [result async for result in results]
+
+    async def ask(runner: Runner) -> None:
+        for number in range(20):
+            assert await runner.run_sync(jobs.square, number, worker=worker) == SQUARES[number]
+
+    async with Runner(max_threads=2, max_processes=2) as runner:
+        for start in (0, 1000, 2000):
+            runner.start_soon(read, runner, start)
+        runner.start_soon(ask, runner)
+        runner.start_soon(ask, runner)
+    assert got == {s: [n * n for n in range(s, s + 300)] for s in (0, 1000, 2000)}
+
+
+async def test_a_map_of_a_map(worker: Kind) -> None:
+    add = functools.partial(int.__add__, 1)
+    async with (
+        Runner(max_threads=2, max_processes=2) as runner,
+        runner.map(jobs.square, range(100), worker=worker) as squares,
+        runner.map(add, squares, worker=worker) as results,
+    ):
+        assert [result async for result in results] == [square + 1 for square in SQUARES]
+
+
+async def test_each_item_has_a_token_of_its_own_which_is_not_set(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    async with (
+        Runner(max_threads=1, max_processes=1) as runner,
+        runner.map(jobs.look_at, range(50), worker=worker) as results,
+    ):
+        assert {result async for result in results} == {("<StopToken not set>", False)}
+
+
+# rule 10
+async def test_calls_lists_what_runs_and_not_what_waits(
+    worker: Kind, post: Callable[[], Post]
+) -> None:
+    places = [post() for _ in range(5)]
+    async with (
+        Runner(max_threads=2, max_processes=2) as runner,
+        runner.map(jobs.stuck, [place.path for place in places], worker=worker) as results,
+    ):
+        pids = {int(await told(place)) for place in places[:2]}
+        infos = runner.calls()
+        assert [(info.name, info.function, info.stopping) for info in infos] == [
+            ("stuck", "stuck", False)
+        ] * 2
+        assert all(0 <= info.age < PATIENCE for info in infos)
+        assert {info.pid for info in infos} == (pids if worker == "process" else {None})
+        for place in places:
+            place.open()
+        assert [result async for result in results] == ["late"] * 5
+        assert runner.calls() == []

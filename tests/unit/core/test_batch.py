@@ -1,0 +1,76 @@
+"""A batch and its queue of waiters, where a race would be needed to see it from outside."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncrun._core.batch import SUCCEEDED, Batch
+from asyncrun._workers.thread.item_loop import Loop, Queue
+
+
+def make_batch(posted: list[Any]) -> Batch[str]:
+    return Batch(
+        str,
+        owner=None,
+        ordered=True,
+        kept=(),
+        post=posted.append,
+        staff=lambda: None,
+        expected=(),
+    )
+
+
+@pytest.mark.anyio
+async def test_a_reader_for_whom_there_is_news_already_does_not_wait() -> None:
+    batch = make_batch([])
+    with anyio.fail_after(5):
+        await batch.wait(lambda: True)
+    assert not batch._wakers
+
+
+def test_a_thread_does_not_wait_for_an_item_that_has_just_got_its_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = make_batch([])
+    batch.put(0, "an item")
+    item = batch.queue[0]
+    batch.settle(item, SUCCEEDED, "a result")
+    monkeypatch.setattr(threading.Event, "wait", pytest.fail)
+    batch.block(item, 5.0)
+    assert not batch._wakers
+
+
+def test_a_batch_asks_for_a_server_only_if_one_is_lacking_and_for_nothing_once_left() -> None:
+    posted: list[Any] = []
+    batch = make_batch(posted)
+    batch.put(0, "an item")
+    batch.ask()
+    assert posted == []
+    batch.closed = False
+    batch.ask()
+    batch.leave()
+    batch.ask()
+    assert [ask() for ask in posted] == [None, None]
+    assert posted[0] is not posted[1]
+
+
+def test_two_loops_promise_a_slot_once_to_the_one_that_waits() -> None:
+    class Waiting(list[Any]):
+        """Another loop comes between the look and the promise."""
+
+        def popleft(self) -> Any:
+            self.clear()
+            raise IndexError
+
+    queue = Queue()
+    loop, other = (Loop(make_batch([]), queue) for _ in range(2))
+    queue.enter(other)
+    assert queue.claims(loop, idle=False)
+    assert not queue.waiting
+    queue.leave(other)
+    queue.waiting = Waiting([other])  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
+    assert not queue.claims(loop, idle=False)

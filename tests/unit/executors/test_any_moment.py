@@ -1,0 +1,140 @@
+"""A KeyboardInterrupt may come at any line that an Executor runs in the main thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import pytest
+
+from asyncrun import Executor, stop_token
+from asyncrun._core import batch
+from asyncrun._core.stop import by_thread
+from asyncrun._executors import futures, pool, submitted_map, thread, work_item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from types import FrameType, ModuleType
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PATIENCE = 30.0
+ROOMS: list[ModuleType] = [batch, thread, futures, work_item, pool, submitted_map]
+FILES = {room.__file__ for room in ROOMS}
+# Called by the interpreter when something is gone: it prints what they raise, and goes on.
+CALLBACKS = {thread._close.__code__, pool._forget.__code__}
+
+
+def _submit() -> None:
+    with Executor(2) as executor:
+        assert executor.submit(int).result(PATIENCE) == 0
+
+
+def _cancel() -> None:
+    inside = threading.Event()
+
+    def heed() -> None:
+        inside.set()
+        stop_token().sleep(PATIENCE)
+
+    with Executor(1) as executor:
+        running, waiting = executor.submit(heed), executor.submit(int)
+        assert inside.wait(PATIENCE)
+        assert waiting.cancel()
+        assert not running.cancel()
+
+
+def _map() -> None:
+    with Executor(2) as executor:
+        assert list(executor.map(int, "12")) == [1, 2]
+        results: Any = executor.map(int, "123", buffersize=1)
+        with contextlib.closing(results):  # else it is closed where errors are lost
+            assert next(results) == 1
+
+
+class _Own(Executor):
+    """Maps by its `submit`."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return super().submit(fn, *args, **kwargs)
+
+
+def _map_submitted() -> None:
+    with _Own(2) as executor:
+        assert list(executor.map(int, "12", timeout=PATIENCE)) == [1, 2]
+        results: Any = executor.map(int, "123", buffersize=1)
+        with contextlib.closing(results):
+            assert next(results) == 1
+
+
+def _stop() -> None:
+    inside = threading.Event()
+
+    def heed(_: object) -> None:
+        inside.set()
+        stop_token().sleep(PATIENCE)
+
+    with Executor(1) as executor:
+        executor.map(heed, range(3))
+        assert inside.wait(PATIENCE)
+        executor.stop("enough")
+
+
+class _Interrupt:
+    """Raises a KeyboardInterrupt at the line with this number, in the rooms of the executor."""
+
+    def __init__(self, line: int) -> None:
+        self._left = line
+        self.has_come = False
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
+        if frame.f_code.co_filename not in FILES or _is_in_callback(frame):
+            return None
+        if event == "line" and not self.has_come:
+            if self._left == 0:
+                self.has_come = True
+                raise KeyboardInterrupt
+            self._left -= 1
+        return self
+
+
+def _is_in_callback(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename in FILES:
+        if frame.f_code in CALLBACKS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _interrupted(program: Callable[[], None], line: int) -> bool:
+    interrupt, before = _Interrupt(line), sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        program()
+    except KeyboardInterrupt:
+        assert interrupt.has_come
+    finally:
+        sys.settrace(before)
+    return interrupt.has_come
+
+
+@pytest.mark.parametrize("program", [_submit, _cancel, _map, _map_submitted, _stop])
+def test_an_interrupt_at_any_line_comes_out_and_leaves_no_thread(
+    program: Callable[[], None],
+) -> None:
+    before = set(threading.enumerate())
+    line, has_come = -1, True
+    while has_come:
+        line += 1
+        has_come = _interrupted(program, line)
+        deadline = time.monotonic() + PATIENCE
+        while left := set(threading.enumerate()) - before:  # also those that just start
+            assert time.monotonic() < deadline, f"interrupted at line {line}, {left} go on"
+            os.sched_yield()
+    assert line > 50
+    assert threading.get_ident() not in by_thread
