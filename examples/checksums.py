@@ -170,8 +170,8 @@ async def main(directory: str, jobs: int) -> int | OSError:
         found = found_by(runner, files_below(directory))
         try:
             async with (
-                runner.map(line_for, found, ordered=False, limit=jobs) as lines,
-                runner.map(write, lines, limit=1) as written,
+                runner.map(line_for, found, ordered=False, max_concurrency=jobs) as lines,
+                runner.map(write, lines, max_concurrency=1) as written,
             ):
                 async for fd in written:
                     status |= fd == STDERR

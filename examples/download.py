@@ -141,7 +141,12 @@ async def main(files: dict[str, Path], jobs: int, timeout: float) -> int:  # noq
     async with (
         asyncrun.Runner(max_threads=jobs + 1) as runner,
         runner.map(
-            get, files, ordered=False, timeout=timeout, return_exceptions=True, limit=jobs
+            get,
+            files,
+            ordered=False,
+            item_timeout=timeout,
+            return_exceptions=True,
+            max_concurrency=jobs,
         ) as results,
     ):
         async for outcome in results:

@@ -17,7 +17,7 @@ the lifespan and ends as it always does, and the runner logs what it leaves behi
 background the runner waits ``DRAIN_TIMEOUT`` seconds. An embedded runner touches no signal handler.
 
 An error of a call that was given to `Runner.submit` ends the runner, and then every later request
-gets an error from a server that lives on. So a job catches its errors itself, and logs them.
+gets an error from a consumer that lives on. So a job catches its errors itself, and logs them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ._core.stop import StopToken as StopToken
 from ._core.stop import safe_point as safe_point
 from ._core.stop import stop_token as stop_token
 from ._entry.run import run as run
-from ._runner.map_results import Results as Results
+from ._runner.map_results import MapResults as MapResults
 from ._runner.runner import Runner as Runner
 from ._workers.thread.worker import run_sync as run_sync
 
@@ -29,7 +29,7 @@ __all__ = (
     "Executor",
     "Interrupted",
     "ItemTimeoutError",
-    "Results",
+    "MapResults",
     "Runner",
     "SerializationError",
     "StopSource",

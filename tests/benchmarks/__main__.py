@@ -1,6 +1,6 @@
 """Measures asyncrun against its rivals: ``uv run python -m tests.benchmarks [--quick] [name ...]``.
 
-It prints a table and exits with status 1 if a bar is missed. Leave the machine alone meanwhile:
+It prints a table and exits with status 1 if a limit is missed. Leave the machine alone meanwhile:
 what ends 100 threads needs both cores, and its rival does not.
 """
 

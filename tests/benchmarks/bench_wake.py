@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from asyncrun import Stopped, StopSource, stop_token
-from asyncrun._core.stop import current
+from asyncrun._core.stop import current_token
 
 from .measuring import Result, compare
 
@@ -34,7 +34,7 @@ def token_sleep() -> float:
     source = StopSource()
 
     def sleep() -> float:
-        current.set(source.token)
+        current_token.set(source.token)
         try:
             stop_token().sleep(60)
         except Stopped:

@@ -1,6 +1,7 @@
 """What a test needs to hold a blocking call at a known point.
 
-It is a `Gate`, or without AnyIO a `Door`, or where the call may be in another process a `Post`.
+It is a `HeldCall`, or without AnyIO a `HeldThreadCall`, or where the call may be in another process
+a `HeldProcessCall`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import anyio.lowlevel
 import pytest
 
 import asyncrun
-from tests.contract.jobs import Post
+from tests.contract.jobs import HeldProcessCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -34,23 +35,23 @@ async def until(condition: Callable[[], object]) -> None:
             await anyio.lowlevel.checkpoint()
 
 
-class Gate:
+class HeldCall:
     """A blocking call in the hands of a test: it says that it is in, and stays until let out."""
 
     def __init__(self) -> None:
         self.inside = anyio.Event()
-        self.opened = threading.Event()
+        self.released = threading.Event()
         self.left = threading.Event()
         self.token = asyncrun.StopSource().token
 
     def stuck(self) -> str:
         """Block without ever looking at the flag."""
         self.enter()
-        assert self.opened.wait(PATIENCE)
+        assert self.released.wait(PATIENCE)
         self.left.set()
         return "late"
 
-    def heeding(self) -> None:
+    def cooperative(self) -> None:
         """Block at a safe point."""
         asyncrun.safe_point()
         self.enter()
@@ -70,26 +71,26 @@ class Gate:
 
 
 @pytest.fixture
-def gate(nothing_is_left: None) -> Iterator[type[Gate]]:
+def held_call(nothing_is_left: None) -> Iterator[type[HeldCall]]:
     """Make gates; all are opened at the end."""
-    gates: list[Gate] = []
+    made: list[HeldCall] = []
 
-    class KnownGate(Gate):
+    class KnownGate(HeldCall):
         def __init__(self) -> None:
             super().__init__()
-            gates.append(self)
+            made.append(self)
 
     yield KnownGate
-    for each in gates:
-        each.opened.set()
+    for each in made:
+        each.released.set()
 
 
-class Door:
+class HeldThreadCall:
     """A blocking call in the hands of a test: it says that it is in, and stays until let out."""
 
     def __init__(self) -> None:
         self.inside = threading.Event()
-        self.opened = threading.Event()
+        self.released = threading.Event()
         self.left = threading.Event()
         self.token = asyncrun.StopToken()
 
@@ -97,11 +98,11 @@ class Door:
         """Block without ever looking at the flag."""
         self.token = asyncrun.stop_token()
         self.inside.set()
-        assert self.opened.wait(PATIENCE)
+        assert self.released.wait(PATIENCE)
         self.left.set()
         return "late"
 
-    def heeding(self, _: object = None) -> None:
+    def cooperative(self, _: object = None) -> None:
         """Block at a safe point, and clean up when it is passed."""
         asyncrun.safe_point()
         self.token = asyncrun.stop_token()
@@ -122,18 +123,18 @@ class Door:
 
 
 @pytest.fixture
-def door(nothing_is_left: None) -> Iterator[type[Door]]:
+def held_thread_call(nothing_is_left: None) -> Iterator[type[HeldThreadCall]]:
     """Make doors; all are opened at the end."""
-    doors: list[Door] = []
+    made: list[HeldThreadCall] = []
 
-    class KnownDoor(Door):
+    class KnownDoor(HeldThreadCall):
         def __init__(self) -> None:
             super().__init__()
-            doors.append(self)
+            made.append(self)
 
     yield KnownDoor
-    for each in doors:
-        each.opened.set()
+    for each in made:
+        each.released.set()
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -186,29 +187,31 @@ def lean() -> Iterator[None]:
 
 
 @pytest.fixture
-def post(nothing_is_left: None, tmp_path: Path) -> Iterator[Callable[[], Post]]:
+def held_process_call(
+    nothing_is_left: None, tmp_path: Path
+) -> Iterator[Callable[[], HeldProcessCall]]:
     """Make posts; all are opened at the end."""
-    posts: list[Post] = []
+    made: list[HeldProcessCall] = []
 
-    def make() -> Post:
-        place = tmp_path / str(len(posts))
+    def make() -> HeldProcessCall:
+        place = tmp_path / str(len(made))
         place.mkdir()
-        posts.append(Post(str(place)))
-        return posts[-1]
+        made.append(HeldProcessCall(str(place)))
+        return made[-1]
 
     yield make
-    for each in posts:
-        each.open()
+    for each in made:
+        each.release()
 
 
 async def brought(condition: Callable[[], object]) -> None:
     """Wait until another process has brought something about."""
     with anyio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - no event crosses the border of a process
+        while not condition():  # noqa: ASYNC110 - no event crosses the process boundary of a process
             await anyio.sleep(0.002)
 
 
-async def told(post: Post, word: str = "inside") -> str:
+async def told(held_process_call: HeldProcessCall, word: str = "inside") -> str:
     """Wait until a call has left word."""
-    await brought(lambda: post.has(word))
-    return post.read(word)
+    await brought(lambda: held_process_call.has(word))
+    return held_process_call.read(word)

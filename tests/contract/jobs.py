@@ -20,7 +20,7 @@ PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
-class Post:
+class HeldProcessCall:
     """A directory in which a call and a test leave word for each other."""
 
     path: str
@@ -38,7 +38,7 @@ class Post:
     def read(self, word: str) -> str:
         return Path(self.path, word).read_text()
 
-    def open(self) -> None:
+    def release(self) -> None:
         self.tell("opened")
 
     def wait_for(self, word: str) -> None:
@@ -59,19 +59,19 @@ class Post:
 
 
 def enter(path: str) -> None:
-    Post(path).tell("inside", str(os.getpid()))
+    HeldProcessCall(path).tell("inside", str(os.getpid()))
 
 
 def leave(path: str) -> None:
     """Leave word of how the flag is, without looking at it."""
-    Post(path).note(f"left {path}")
-    Post(path).tell("left", repr(stop_token()))
+    HeldProcessCall(path).note(f"left {path}")
+    HeldProcessCall(path).tell("left", repr(stop_token()))
 
 
 def stuck(path: str) -> str:
     """Block without ever looking at the flag."""
     enter(path)
-    Post(path).wait_for("opened")
+    HeldProcessCall(path).wait_for("opened")
     leave(path)
     return "late"
 
@@ -87,7 +87,7 @@ def look_once(path: str) -> str:
     return stuck(path)
 
 
-def heeding(path: str) -> None:
+def cooperative(path: str) -> None:
     """Block at a safe point, and clean up when it is passed."""
     safe_point()
     enter(path)
@@ -97,7 +97,7 @@ def heeding(path: str) -> None:
         leave(path)
 
 
-def heeding_by(item: tuple[str, str]) -> None:
+def cooperative_by(item: tuple[str, str]) -> None:
     """Be one that is likely to end, in one of several ways, and end."""
     way, path = item
     match way:
@@ -120,8 +120,8 @@ def linger(path: str) -> str:
     safe_point()
     enter(path)
     assert stop_token().wait(PATIENCE)
-    Post(path).tell("noticed")
-    Post(path).wait_for("opened")
+    HeldProcessCall(path).tell("noticed")
+    HeldProcessCall(path).wait_for("opened")
     leave(path)
     return "late"
 
@@ -133,24 +133,24 @@ def fail_late(path: str) -> NoReturn:
 
 def woken(path: str) -> str:
     """Be woken by a callback."""
-    with stop_token().on_stop(Post(path).tell, "opened"):
+    with stop_token().on_stop(HeldProcessCall(path).tell, "opened"):
         return stuck(path)
 
 
 def woken_and_linger(path: str) -> str:
     """Be woken by a callback, and take one's time to clean up without it."""
-    post = Post(path)
-    with stop_token().on_stop(post.tell, "noticed"):
+    held_process_call = HeldProcessCall(path)
+    with stop_token().on_stop(held_process_call.tell, "noticed"):
         enter(path)
-        post.wait_for("noticed")
-    post.tell("awake")
-    post.wait_for("opened")
+        held_process_call.wait_for("noticed")
+    held_process_call.tell("awake")
+    held_process_call.wait_for("opened")
     leave(path)
     return "late"
 
 
 def note(path: str, line: str) -> None:
-    Post(path).note(line)
+    HeldProcessCall(path).note(line)
 
 
 def look() -> tuple[str, bool]:
@@ -218,7 +218,7 @@ def fail_at_three(number: int) -> int:
 def noted_square(item: tuple[str, int]) -> int:
     """Note that an item has begun to run, and where."""
     path, number = item
-    Post(path).note(f"{number}")
+    HeldProcessCall(path).note(f"{number}")
     return number * number
 
 
@@ -234,17 +234,17 @@ def dawdle(item: tuple[int, str]) -> int:
     """Sleep at a safe point at those items that come with a place to do so."""
     number, path = item
     if path:
-        heeding(path)
+        cooperative(path)
     return number
 
 
-def fail_or_heed(item: tuple[str, str]) -> None:
+def fail_or_cooperate(item: tuple[str, str]) -> None:
     """Fail when let out, or sleep at a safe point."""
     what, path = item
     if what == "fail":
         stuck(path)
         raise LookupError("my own")
-    heeding(path)
+    cooperative(path)
 
 
 def fail_or_stay(item: tuple[str, str]) -> None:
@@ -260,17 +260,17 @@ def fail_late_or_soon(item: tuple[str, str]) -> NoReturn:
     safe_point()
     enter(path)
     while not stop_token().wait(0.001):
-        if Post(path).has("now"):
+        if HeldProcessCall(path).has("now"):
             raise LookupError("my own")
-    Post(path).tell("noticed")
-    Post(path).wait_for("opened")
+    HeldProcessCall(path).tell("noticed")
+    HeldProcessCall(path).wait_for("opened")
     raise LookupError("too late")
 
 
 def exit_at(item: tuple[int, str]) -> int:
     """Note each item, and end the process at some."""
     number, path = item
-    Post(path).note(str(number))
+    HeldProcessCall(path).note(str(number))
     if number % 10 == 7:
         os._exit(3)
     return number
@@ -300,8 +300,8 @@ def is_alive(pid: int) -> bool:
 def with_child(path: str, way: str) -> None:
     """Start a process, and block."""
     child = subprocess.Popen(["sleep", "1000"])
-    Post(path).tell("child", str(child.pid))
-    {"stuck": stuck, "heeding": heeding, "linger": linger}[way](path)
+    HeldProcessCall(path).tell("child", str(child.pid))
+    {"stuck": stuck, "cooperative": cooperative, "linger": linger}[way](path)
 
 
 state: list[Any] = []
@@ -406,9 +406,9 @@ def identity(value: object) -> object:
 def fork_and_return(path: str) -> int:
     """Leave a forked child that goes on, as careless code does."""
     if os.fork() == 0:
-        Post(path).tell("child", str(os.getpid()))
+        HeldProcessCall(path).tell("child", str(os.getpid()))
         return -1
-    Post(path).wait_for("child")
+    HeldProcessCall(path).wait_for("child")
     return os.getpid()
 
 

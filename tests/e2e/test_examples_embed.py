@@ -58,7 +58,7 @@ def get(connection: http.client.HTTPConnection, path: str, method: str = "GET") 
 
 
 def get_when_it_listens(port: int, path: str, method: str = "GET") -> tuple[int, str]:
-    """Ask a server that the reloader has started: it does not say when it listens."""
+    """Ask a consumer that the reloader has started: it does not say when it listens."""
     deadline = time.monotonic() + PATIENCE
     while True:
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:

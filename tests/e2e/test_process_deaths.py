@@ -222,7 +222,7 @@ def hanging():
 """
     main = f"""
 async def main():
-    async with Runner(max_processes=1, max_calls_per_worker={calls}) as runner:
+    async with Runner(max_processes=1, max_tasks_per_child={calls}) as runner:
         say(await runner.run_sync(hanging, worker="process"))
         begin = time.monotonic()
     say("left", time.monotonic() - begin < 8)
@@ -250,7 +250,7 @@ def lasting():
     main = f"""
 atexit.register(say, "parent's")
 async def main():
-    async with Runner(max_processes=1, max_calls_per_worker={calls}) as runner:
+    async with Runner(max_processes=1, max_tasks_per_child={calls}) as runner:
         await runner.run_sync(lasting, worker="process")
     say("left")
 asyncrun.run(main)

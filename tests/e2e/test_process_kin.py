@@ -81,7 +81,7 @@ def test_what_is_in_the_buffers_of_open_files_is_written_at_the_end_of_a_worker(
 ) -> None:
     main = f"""
 async def main():
-    async with Runner(max_processes=1, max_calls_per_worker={calls}, initializer=first) as runner:
+    async with Runner(max_processes=1, max_tasks_per_child={calls}, initializer=first) as runner:
         await runner.run_sync(write, 1, worker="process")
         await runner.run_sync(write, 2, worker="process")
         call = runner.submit(heed, worker="process")

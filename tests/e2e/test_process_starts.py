@@ -73,7 +73,7 @@ def refuse():
     }
     main = """
 async def main():
-    async with Runner(max_processes=2, max_calls_per_worker=1) as runner:
+    async with Runner(max_processes=2, max_tasks_per_child=1) as runner:
         await runner.run_sync(double, 1, worker="process")  # a thread is there, and all modules
         refuse()
         for _ in range(2):

@@ -14,7 +14,7 @@ from asyncrun import (
     CallInfo,
     Executor,
     Interrupted,
-    Results,
+    MapResults,
     Runner,
     Stopped,
     StopSource,
@@ -93,21 +93,25 @@ async def check_runner() -> None:
         runner.start_soon(half_async, "1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         runner.start_soon(half, 1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
-        async with runner.map(half, [1, 2], ordered=False, buffer=8, timeout=1, limit=2) as results:
-            assert_type(results, Results[float])
+        async with runner.map(
+            half, [1, 2], ordered=False, buffersize=8, item_timeout=1, max_concurrency=2
+        ) as results:
+            assert_type(results, MapResults[float])
             async for result in results:
                 assert_type(result, float)
             assert_type(results.total, int | None)
             assert_type(results.started + results.done + results.failed + results.running, int)
         async with runner.map(half, numbers(), return_exceptions=True) as kept:
-            assert_type(kept, Results[float | Exception])
+            assert_type(kept, MapResults[float | Exception])
             assert_type(await anext(kept), float | Exception)
-        assert_type(runner.map(half, (1, 2), return_exceptions=False), Results[float])
-        assert_type(runner.map(half, [1], return_exceptions=bool(kept)), Results[float | Exception])
+        assert_type(runner.map(half, (1, 2), return_exceptions=False), MapResults[float])
+        assert_type(
+            runner.map(half, [1], return_exceptions=bool(kept)), MapResults[float | Exception]
+        )
         runner.map(half, ["1"])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         runner.map(half, 1)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
         runner.map(half, [1], worker="green")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
-        as_objects: Results[object] = runner.map(half, [1])
+        as_objects: MapResults[object] = runner.map(half, [1])
         print(as_objects)
 
         assert_type(runner.calls(), list[CallInfo])
@@ -161,7 +165,7 @@ def check_is_like_an_event(token: StopToken, event: threading.Event) -> None:
 
 # Worker processes
 
-Runner(max_processes=2, initializer=half, initargs=(1, "rest"), max_calls_per_worker=100)
+Runner(max_processes=2, initializer=half, initargs=(1, "rest"), max_tasks_per_child=100)
 Runner(initializer=print)
 Runner(initializer=half, initargs=("1",))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 

@@ -31,7 +31,7 @@ PATIENCE: Final = 15.0
 
 WAITS: Final = {
     StopToken.wait.__code__: ".acquire(timeout=",
-    stop.Hook.__exit__.__code__: "_finished.acquire()",
+    stop.StopCallback.__exit__.__code__: "_finished.acquire()",
 }
 """The only two places of `_core.stop` that may block: the function, and what its line contains."""
 
@@ -45,9 +45,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
-def gate_is_right(token: StopToken) -> bool:
+def wait_lock_is_right(token: StopToken) -> bool:
     """Tell whether the gate, if anybody has waited at it, is open just when the flag is set."""
-    return all(gate.locked() is not token._set for gate in token._gates.values())
+    return all(gate.locked() is not token._set for gate in token._wait_lock.values())
 
 
 class Task:

@@ -1,9 +1,9 @@
 """A batch: items that are called one by one, in any number of slots of a worker.
 
-Rules of this room:
+Rules of this module:
 
-- An item is claimed by being taken out of `Batch.busy`: by the worker that has its outcome, or by
-  whoever does not wait for that any longer.
+- An item is claimed by being taken out of `Batch.running`: by the worker that has its outcome, or
+  by whoever does not wait for that any longer.
 - Who begins an item inserts it in ``busy`` and then looks whether the batch is closed; who closes
   sets that and then looks who is busy. So nothing runs unseen.
 - Millions of items pass through here: what is done for each is counted in nanoseconds.
@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 
 import anyio
 
-from .call import Stay
-from .registry import function_name, log_late, register, short
+from .call import SlotLease
+from .registry import function_name, log_unobserved_error, register, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .registry import Running
+    from .registry import RunningCall
     from .stop import StopToken
 
 T = TypeVar("T")
 
-WAITS: Final = 0
+PENDING: Final = 0
 SUCCEEDED: Final = 1
 FAILED: Final = 2
-DROPPED: Final = 3
+DISCARDED: Final = 3
 
 
 @final
@@ -46,8 +46,8 @@ class Item(Generic[T]):
         arg: The item itself.
 
     Attributes:
-        state: Whether there is an outcome: `SUCCEEDED` or `FAILED`; or none yet: `WAITS`, or ever:
-            `DROPPED`.
+        state: Whether there is an outcome: `SUCCEEDED` or `FAILED`; or none yet: `PENDING`, or
+            ever: `DISCARDED`.
         outcome: The result, or the error.
         token: Its stop flag; there is none before it begins.
         started: When it began, by `time.monotonic`.
@@ -68,38 +68,38 @@ class Item(Generic[T]):
         self.batch: Batch[T] = batch
         self.index: int = index
         self.arg: object = arg
-        self.state = WAITS
+        self.state = PENDING
 
     @property
     def name(self) -> str:
-        """See `Running.name`."""
+        """See `RunningCall.name`."""
         return self.batch.function
 
     @property
     def function(self) -> str:
-        """See `Running.function`."""
+        """See `RunningCall.function`."""
         return self.batch.function
 
     @property
     def owner(self) -> object:
-        """See `Running.owner`."""
+        """See `RunningCall.owner`."""
         return self.batch.owner
 
-    def heeds(self) -> bool:
-        """See `Running.heeds`."""
-        return not self.batch.given_up and self.token._heeds()
+    def is_cooperative(self) -> bool:
+        """See `RunningCall.is_cooperative`."""
+        return not self.batch.is_abandoned and self.token._is_cooperative()
 
     def take_error(self) -> BaseException:
         """Give the error, with a note that names the item; once."""
         error: BaseException = self.outcome
         self.outcome = None  # its traceback may hold the item
         with suppress(Exception):  # an error may refuse to take it
-            error.add_note(f"item {self.index} of the map: {short(self.arg)}")
+            error.add_note(f"item {self.index} of the map: {short_repr(self.arg)}")
         return error
 
 
-class Server(Stay[None]):
-    """The stay of a worker that takes item after item of a batch.
+class ItemConsumer(SlotLease[None]):
+    """The lease of a worker that takes item after item of a batch.
 
     Args:
         batch: The batch.
@@ -108,36 +108,36 @@ class Server(Stay[None]):
         batch: The batch.
         done: For how many items it has an outcome.
         failed: For how many of those it is an error.
-        unbegun: How many were abandoned and then had not even begun.
+        never_started: How many were abandoned and then had not even begun.
     """
 
-    __slots__ = ("batch", "done", "failed", "unbegun")
+    __slots__ = ("batch", "done", "failed", "never_started")
 
     batch: Batch[Any]
     done: int
     failed: int
-    unbegun: int
+    never_started: int
 
     def __init__(self, batch: Batch[Any]) -> None:
         self.batch = batch
-        self.done = self.failed = self.unbegun = 0
+        self.done = self.failed = self.never_started = 0
         super().__init__()
 
-    def peers(self) -> Sequence[Stay[Any]]:
-        """See `Stay.peers`."""
-        return self.batch.servers
+    def siblings(self) -> Sequence[SlotLease[Any]]:
+        """See `SlotLease.siblings`."""
+        return self.batch.consumers
 
-    def share(self) -> int:
-        """See `Stay.share`."""
-        return len(self.batch.servers) - len(self.batch.stuck)
+    def active_siblings(self) -> int:
+        """See `SlotLease.active_siblings`."""
+        return len(self.batch.consumers) - len(self.batch.abandoned)
 
 
 def do_nothing() -> None:
     """Stand in for what is to be called no more."""
 
 
-GONE: Final = object()
-ANY: Final = object()
+MISSING: Final = object()
+ANY_ITEM: Final = object()
 
 
 @final
@@ -148,34 +148,34 @@ class Batch(Generic[T]):
         func: What is called with each of them.
         owner: The runner that they belong to.
         ordered: Whether the reader takes them in their order, and not as they have an outcome.
-        kept: What kinds of error are an outcome like others, and end nothing.
-        post: Calls something in the event loop's thread, from any thread.
-        staff: Sees to it that there are servers, in the event loop's thread.
-        expected: What an item may raise when nobody waits for it, apart from `Stopped`.
+        captured_errors: What kinds of error are an outcome like others, and end nothing.
+        call_soon_threadsafe: Calls something in the event loop's thread, from any thread.
+        request_consumer: Sees to it that there are consumers, in the event loop's thread.
+        silent_late_errors: What an item may raise when nobody waits for it, apart from `Stopped`.
 
     Attributes:
         pending: What waits; a None only wakes whoever takes it.
-        busy: What runs, and is waited for.
-        stuck: What runs, but is not waited for any longer.
-        queue: What the reader takes: all items in their order, or those that have an outcome.
+        running: What runs, and is waited for.
+        abandoned: What runs, but is not waited for any longer.
+        output: What the reader takes: all items in their order, or those that have an outcome.
         failures: What ended the batch: an error, and the item that it is of.
-        servers: The stays of workers that serve this batch; only for the event loop's thread.
+        consumers: The leases of workers that serve this batch; only for the event loop's thread.
         idle: Those of them that have nothing to do.
-        packed: The function as bytes, for processes.
+        pickled_function: The function as bytes, for processes.
         closed: Whether no further item may begin; it is not open before the map is entered.
-        given_up: Whether nobody waits any longer, even for what is likely to end soon.
+        is_abandoned: Whether nobody waits any longer, even for what is likely to end soon.
     """
 
     pending: SimpleQueue[Item[T] | None]
-    busy: dict[Item[T], None]
-    stuck: dict[Item[T], None]
-    queue: deque[Item[T]]
+    running: dict[Item[T], None]
+    abandoned: dict[Item[T], None]
+    output: deque[Item[T]]
     failures: list[tuple[BaseException, Item[T] | None]]
-    servers: list[Server]
-    idle: dict[Server, None]
-    packed: bytes
+    consumers: list[ItemConsumer]
+    idle: dict[ItemConsumer, None]
+    pickled_function: bytes
     closed: bool
-    given_up: bool
+    is_abandoned: bool
 
     def __init__(
         self,
@@ -183,157 +183,157 @@ class Batch(Generic[T]):
         *,
         owner: object,
         ordered: bool,
-        kept: tuple[type[BaseException], ...],
-        post: Callable[..., None],
-        staff: Callable[[], None],
-        expected: tuple[type[BaseException], ...],
+        captured_errors: tuple[type[BaseException], ...],
+        call_soon_threadsafe: Callable[..., None],
+        request_consumer: Callable[[], None],
+        silent_late_errors: tuple[type[BaseException], ...],
     ) -> None:
         self.func: Callable[[Any], T] = func
         self.function: str = function_name(func)
         self.owner: object = owner
         self.pending = SimpleQueue()
-        self.busy = {}
-        self.stuck = {}
-        self.queue = deque()
+        self.running = {}
+        self.abandoned = {}
+        self.output = deque()
         self.failures = []
-        self.servers = []
+        self.consumers = []
         self.idle = {}
-        self.packed = b""
+        self.pickled_function = b""
         self.closed = True
-        self.given_up = False
+        self.is_abandoned = False
         self.ordered: bool = ordered
-        self._kept = kept
-        self._post = post
-        self._staff = staff
-        self.expected: tuple[type[BaseException], ...] = expected
-        self._is_left = False
-        self._abandoned = self._done = self._failed = 0
+        self._captured_errors = captured_errors
+        self._call_soon_threadsafe = call_soon_threadsafe
+        self._request_consumer = request_consumer
+        self.silent_late_errors: tuple[type[BaseException], ...] = silent_late_errors
+        self._is_detached = False
+        self._abandoned_count = self._done = self._failed = 0
         self._wakers: list[anyio.Event | threading.Event] = []
-        self._wanted: object = None
-        self._returned: deque[Item[T]] = deque()
+        self._awaited: object = None
+        self._requeued: deque[Item[T]] = deque()
         register(self)
 
     def put(self, index: int, arg: object) -> None:
         """Add an item."""
         item = Item(self, index, arg)
         if self.ordered:
-            self.queue.append(item)
+            self.output.append(item)
         self.pending.put(item)
 
-    def settle(self, item: Item[T], state: int, outcome: object) -> None:
+    def set_outcome(self, item: Item[T], state: int, outcome: object) -> None:
         """Take the outcome of an item, in any thread, from who has claimed it."""
         item.outcome = outcome
-        if state is FAILED and not isinstance(outcome, self._kept):
+        if state is FAILED and not isinstance(outcome, self._captured_errors):
             self.fail(outcome, item)  # the item stays as it is, and is never taken for a result
             return
         item.state = state
         if not self.ordered:
-            self.queue.append(item)
-        wanted = self._wanted
-        if (wanted is item or wanted is ANY) and self._wakers:
-            self.wake()
+            self.output.append(item)
+        awaited = self._awaited
+        if (awaited is item or awaited is ANY_ITEM) and self._wakers:
+            self.notify_reader()
 
     def fail(self, error: object, item: Item[T] | None = None) -> None:
         """End the batch with an error, from any thread."""
         self.failures.append((cast("BaseException", error), item))
         self.close("another item failed")
-        self.wake()
-        if self._is_left:
+        self.notify_reader()
+        if self._is_detached:
             self._log_failures()
 
-    def leave(self) -> None:
+    def detach_reader(self) -> None:
         """Note that nobody reads any longer: log the errors that nobody has seen."""
-        self._is_left = True
+        self._is_detached = True
         self._log_failures()
-        self.queue.clear()
-        self._staff = do_nothing  # it holds the reader, which holds this
+        self.output.clear()
+        self._request_consumer = do_nothing  # it holds the reader, which holds this
 
     def _log_failures(self) -> None:
         with suppress(IndexError):
             while True:
                 error, _ = self.failures.pop()
-                log_late(self.function, error, self.expected)
+                log_unobserved_error(self.function, error, self.silent_late_errors)
 
     def close(self, reason: str | None) -> None:
         """Let nothing more begin, and ask what runs to stop; from any thread or handler."""
         self.closed = True
-        for item in list(self.busy):
+        for item in list(self.running):
             item.token._stop(reason)
 
     def abandon(self, item: Item[T]) -> bool:
         """Stop waiting for an item that runs; tell whether it still did."""
-        self.stuck[item] = None  # first, so that it is always in one of the two
-        if self.busy.pop(item, GONE) is GONE:
-            self.stuck.pop(item, None)
+        self.abandoned[item] = None  # first, so that it is always in one of the two
+        if self.running.pop(item, MISSING) is MISSING:
+            self.abandoned.pop(item, None)
             return False
-        self._abandoned += 1
+        self._abandoned_count += 1
         return True
 
-    def expire(self, item: Item[T], error: Exception, reason: str) -> None:
+    def time_out(self, item: Item[T], error: Exception, reason: str) -> None:
         """Make an error the outcome of an item that may still run, and ask it to stop."""
         if self.abandon(item):
             item.token._stop(reason)
-            self._abandoned -= 1
+            self._abandoned_count -= 1
             self._done += 1
             self._failed += 1
-            self.settle(item, FAILED, error)
+            self.set_outcome(item, FAILED, error)
 
     def drop_pending(self) -> None:
         """Forget what waits, and wake all servers that idle."""
-        self.give_back([])
+        self.requeue([])
         try:
             while True:
                 if (item := self.pending.get_nowait()) is not None:
-                    item.state = DROPPED
+                    item.state = DISCARDED
         except Empty:
-            for _ in self.servers:
+            for _ in self.consumers:
                 self.pending.put(None)
 
-    def give_back(self, items: list[Item[T]]) -> None:
+    def requeue(self, items: list[Item[T]]) -> None:
         """Let others begin items that somebody has taken and not begun."""
-        self._returned.extendleft(reversed(items))
+        self._requeued.extendleft(reversed(items))
         if self.closed:
-            while (item := self.take_back()) is not None:
-                item.state = DROPPED
+            while (item := self.pop_requeued()) is not None:
+                item.state = DISCARDED
         else:
             for _ in items:
                 self.pending.put(None)
-            self.ask()
+            self.request_consumer_if_needed()
 
-    def take_back(self) -> Item[T] | None:
+    def pop_requeued(self) -> Item[T] | None:
         """Take an item that was given back, if there is one."""
         try:
-            return self._returned.popleft()
+            return self._requeued.popleft()
         except IndexError:
             return None
 
-    def take_now(self) -> Item[T] | None:
+    def pop_nowait(self) -> Item[T] | None:
         """Take an item if one waits."""
         try:
-            return self.take_back() or self.pending.get_nowait()
+            return self.pop_requeued() or self.pending.get_nowait()
         except Empty:
             return None
 
-    async def wait(self, is_news: Callable[[], bool]) -> None:
+    async def wait(self, has_progress: Callable[[], bool]) -> None:
         """Wait until it may be worth looking again.
 
         On cancel: nothing is lost.
 
         Args:
-            is_news: Tells whether there is something already.
+            has_progress: Tells whether there is something already.
         """
         waker = anyio.Event()
         self._wakers.append(waker)
-        self._wanted = self.queue[0] if self.ordered and self.queue else ANY
+        self._awaited = self.output[0] if self.ordered and self.output else ANY_ITEM
         try:
-            if not is_news():
+            if not has_progress():
                 await waker.wait()
         finally:
-            self._wanted = None
+            self._awaited = None
             with suppress(ValueError):  # somebody has taken it to set it
                 self._wakers.remove(waker)
 
-    def block(self, item: Item[T], timeout: float) -> None:
+    def wait_blocking(self, item: Item[T], timeout: float) -> None:
         """Wait in this thread until it may be worth looking again at an item.
 
         Args:
@@ -342,59 +342,59 @@ class Batch(Generic[T]):
         """
         waker = threading.Event()
         self._wakers.append(waker)
-        self._wanted = item
+        self._awaited = item
         try:
-            if item.state == WAITS:
+            if item.state == PENDING:
                 waker.wait(timeout)
         finally:
-            self._wanted = None
+            self._awaited = None
             with suppress(ValueError):  # somebody has taken it to set it
                 self._wakers.remove(waker)
 
-    def wake(self) -> None:
+    def notify_reader(self) -> None:
         """Wake the reader if it waits; from any thread or handler."""
         try:
             waker = self._wakers.pop()
         except IndexError:  # it does not, or is being woken
             return
-        self._post(waker.set)
+        self._call_soon_threadsafe(waker.set)
 
-    def employ(self, server: Server) -> None:
-        """Note that a server has come."""
-        self.idle[server] = None
-        self.servers.append(server)
+    def add_consumer(self, consumer: ItemConsumer) -> None:
+        """Note that a consumer has come."""
+        self.idle[consumer] = None
+        self.consumers.append(consumer)
 
-    def retire(self, server: Server) -> None:
-        """Note that a server has left, and keep its counts."""
-        self.servers.remove(server)
-        self.idle.pop(server, None)
-        self._done += server.done
-        self._failed += server.failed
-        self._abandoned -= server.unbegun
+    def remove_consumer(self, consumer: ItemConsumer) -> None:
+        """Note that a consumer has left, and keep its counts."""
+        self.consumers.remove(consumer)
+        self.idle.pop(consumer, None)
+        self._done += consumer.done
+        self._failed += consumer.failed
+        self._abandoned_count -= consumer.never_started
 
-    def lacks_servers(self) -> bool:
+    def needs_consumer(self) -> bool:
         """Tell whether something waits that no server is there for."""
-        waiting = self.pending.qsize() + len(self._returned)
+        waiting = self.pending.qsize() + len(self._requeued)
         return waiting > len(self.idle) and not self.closed
 
-    def ask(self) -> None:
-        """Ask for one more server if one is lacking, from a server that has been idle."""
+    def request_consumer_if_needed(self) -> None:
+        """Ask for one more server if one is lacking, from a consumer that has been idle."""
         # Who adds an item looks who is idle; who is idle no longer looks for items.
-        if self.lacks_servers():
-            self._post(self._staff)
+        if self.needs_consumer():
+            self._call_soon_threadsafe(self._request_consumer)
 
     def counts(self) -> tuple[int, int, int]:
         """Tell how many items were started, are done, and have failed."""
-        servers = list(self.servers)
-        done = self._done + sum(server.done for server in servers)
-        failed = self._failed + sum(server.failed for server in servers)
-        abandoned = self._abandoned - sum(server.unbegun for server in servers)
-        return done + abandoned + len(self.busy), done, failed
+        consumers = list(self.consumers)
+        done = self._done + sum(consumer.done for consumer in consumers)
+        failed = self._failed + sum(consumer.failed for consumer in consumers)
+        abandoned = self._abandoned_count - sum(consumer.never_started for consumer in consumers)
+        return done + abandoned + len(self.running), done, failed
 
-    def running(self) -> list[Running]:
+    def running_calls(self) -> list[RunningCall]:
         """Give the items that run, whether or not they are waited for."""
-        return list(dict.fromkeys([*self.busy, *self.stuck]))
+        return list(dict.fromkeys([*self.running, *self.abandoned]))
 
     def is_busy(self) -> bool:
-        """See `Several.is_busy`."""
-        return bool(self.busy or self.stuck)
+        """See `CallSource.is_busy`."""
+        return bool(self.running or self.abandoned)

@@ -1,6 +1,6 @@
 """What a slot of a worker is taken for, and when it is given back; and one call.
 
-Rules of this room (DESIGN.md, 7 and 8):
+Rules of this module (DESIGN.md, 7 and 8):
 
 - Worker and waiter of a call meet at two points, each decided by one atomic claim, so that a
   cancellation may come at any moment: does the call begin at all, or is it dropped? Who is the
@@ -15,36 +15,36 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
-from .registry import border, function_name, log_late, running
-from .stop import StopToken, current
+from .registry import function_name, log_unobserved_error, running_calls, user_code_entry
+from .stop import StopToken, current_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .registry import Running
+    from .registry import RunningCall
 
 T = TypeVar("T")
 
 
-class Stay(ABC, Generic[T]):
+class SlotLease(ABC, Generic[T]):
     """The time that a worker's slot is taken; a worker's side and a waiter's side claim its ends.
 
-    The worker calls `begin` first and `end` last; the waiter calls `leave` when it stops waiting,
-    with the result or without. Of `end` and `leave`, the one that comes second finds the stay
-    over, and must give the slot back.
+    The worker calls `try_start` first and `worker_done` last; the waiter calls `waiter_done` when
+    it stops waiting, with the result or without. Of `worker_done` and `waiter_done`, the one that
+    comes second finds the lease over, and must give the slot back.
     """
 
-    __slots__ = ("_begun", "_over")
+    __slots__ = ("_finished", "_started")
 
     def __init__(self) -> None:
-        self._begun: threading.Lock = threading.Lock()
-        self._over: threading.Lock = threading.Lock()
+        self._started: threading.Lock = threading.Lock()
+        self._finished: threading.Lock = threading.Lock()
 
-    def peers(self) -> Sequence[Stay[Any]] | None:
-        """Give the stays that serve the same batch as this one, if it is not for one call."""
+    def siblings(self) -> Sequence[SlotLease[Any]] | None:
+        """Give the leases that serve the same batch as this one, if it is not for one call."""
         return None
 
-    def share(self) -> int | None:
+    def active_siblings(self) -> int | None:
         """Tell how many of those are not stuck."""
         return None
 
@@ -52,50 +52,50 @@ class Stay(ABC, Generic[T]):
         """Return the call that this is for, if it is for one."""
         return None
 
-    def stopping(self) -> Sequence[Running]:
+    def stopping(self) -> Sequence[RunningCall]:
         """Return the calls that keep the slot though they were asked to stop."""
         return ()
 
-    def begin(self) -> bool:
+    def try_start(self) -> bool:
         """Tell the worker whether to run at all; it does not if the waiter has left."""
-        return self._begun.acquire(blocking=False)
+        return self._started.acquire(blocking=False)
 
     @abstractmethod
     def run(self) -> T:
         """Do what the slot was taken for, in the worker, and give the result."""
         ...
 
-    def end(
+    def worker_done(
         self,
         error: BaseException | None = None,  # noqa: ARG002 - of interest to a call
         *,
-        expected: tuple[type[BaseException], ...] = (),  # noqa: ARG002
+        silent_late_errors: tuple[type[BaseException], ...] = (),  # noqa: ARG002
     ) -> bool:
         """Note that the worker is done.
 
         Args:
             error: What `run` raised, if anything.
-            expected: What it may raise when it is abandoned, apart from `Stopped`.
+            silent_late_errors: What it may raise when it is abandoned, apart from `Stopped`.
 
         Returns:
             Whether the waiter has left before.
         """
-        return not self._over.acquire(blocking=False)
+        return not self._finished.acquire(blocking=False)
 
-    def leave(self, error: BaseException | None = None) -> bool:  # noqa: ARG002
+    def waiter_done(self, error: BaseException | None = None) -> bool:  # noqa: ARG002
         """Note that the waiter is done.
 
         Args:
             error: What it got in place of a result, if anything.
 
         Returns:
-            Whether the stay is over. If not, the worker is abandoned.
+            Whether the lease is over. If not, the worker is abandoned.
         """
-        return self._begun.acquire(blocking=False) or not self._over.acquire(blocking=False)
+        return self._started.acquire(blocking=False) or not self._finished.acquire(blocking=False)
 
 
 @final
-class Call(Stay[T]):
+class Call(SlotLease[T]):
     """One blocking call.
 
     Args:
@@ -103,7 +103,7 @@ class Call(Stay[T]):
         args: Its positional arguments.
         name: Its name in reports; by default the function's.
         owner: The runner that the call belongs to, if any.
-        follow: A token that sets the call's own one.
+        parent_token: A token that sets the call's own one.
 
     Attributes:
         on_begin: What is to be called, in whatever thread, when it begins to run; or None.
@@ -135,7 +135,7 @@ class Call(Stay[T]):
         *,
         name: str | None = None,
         owner: object = None,
-        follow: StopToken | None = None,
+        parent_token: StopToken | None = None,
     ) -> None:
         self.func: Callable[..., T] = func
         self.args: tuple[object, ...] = args
@@ -143,8 +143,8 @@ class Call(Stay[T]):
         self.name: str = self.function if name is None else name
         self.owner: object = owner
         self.token: StopToken = StopToken()
-        if follow is not None:
-            follow._link(self.token)
+        if parent_token is not None:
+            parent_token._link(self.token)
         self.started: float = 0.0
         self.thread: int = 0
         self.pid: int | None = None
@@ -154,58 +154,61 @@ class Call(Stay[T]):
         super().__init__()
 
     def subject(self) -> Call[Any]:
-        """See `Stay.subject`."""
+        """See `SlotLease.subject`."""
         return self
 
-    def stopping(self) -> Sequence[Running]:
-        """See `Stay.stopping`."""
-        return (self,) if self.token._set and self in running else ()
+    def stopping(self) -> Sequence[RunningCall]:
+        """See `SlotLease.stopping`."""
+        return (self,) if self.token._set and self in running_calls else ()
 
-    def begin(self) -> bool:
-        """See `Stay.begin`."""
-        if not self._begun.acquire(blocking=False):
+    def try_start(self) -> bool:
+        """See `SlotLease.try_start`."""
+        if not self._started.acquire(blocking=False):
             return False
         self.thread = threading.get_ident()
         self.started = time.monotonic()
-        running[self] = None
+        running_calls[self] = None
         if self.on_begin is not None and self.pid is None:  # else it has yet to be sent
             self.on_begin()
         return True
 
-    @border
+    @user_code_entry
     def run(self) -> T:
-        """See `Stay.run`."""
-        current.set(self.token)
+        """See `SlotLease.run`."""
+        current_token.set(self.token)
         return self.func(*self.args)
 
-    def end(
+    def worker_done(
         self,
         error: BaseException | None = None,
         *,
-        expected: tuple[type[BaseException], ...] = (),
+        silent_late_errors: tuple[type[BaseException], ...] = (),
     ) -> bool:
-        """See `Stay.end`."""
+        """See `SlotLease.worker_done`."""
         self.error = error
-        if self._over.acquire(blocking=False):
-            running.pop(self, None)  # unless `leave` was faster
+        if self._finished.acquire(blocking=False):
+            running_calls.pop(self, None)  # unless `waiter_done` was faster
             return False
         try:
-            self._log_late(expected)
+            self._log_unobserved_error(silent_late_errors)
         finally:
-            del running[self]
+            del running_calls[self]
         return True
 
-    def leave(self, error: BaseException | None = None) -> bool:
-        """See `Stay.leave`; a call that is abandoned is asked to stop."""
-        if self._begun.acquire(blocking=False):
+    def waiter_done(self, error: BaseException | None = None) -> bool:
+        """See `SlotLease.waiter_done`; a call that is abandoned is asked to stop."""
+        if self._started.acquire(blocking=False):
             return True
-        if self.expired is not None or self._over.acquire(blocking=False):
+        if self.expired is not None or self._finished.acquire(blocking=False):
             self.token._stop(self.expired or "its caller was cancelled")
             return False
-        running.pop(self, None)  # `end` is about to: what is over must not be reported
+        running_calls.pop(
+            self, None
+        )  # `worker_done` is about to: what is over must not be reported
         seen = error is not None and self.error is error.__cause__  # asyncio wraps StopIteration
         if self.error is not error and not seen:
-            self._log_late()  # it ended just as its waiter was cancelled: nobody saw the error
+            # it ended just as its waiter was cancelled: nobody saw the error
+            self._log_unobserved_error()
         self.error = None  # its traceback holds a frame that holds this call
         return True
 
@@ -218,7 +221,7 @@ class Call(Stay[T]):
         Returns:
             Whether that is so. If not, the worker is done, and the outcome is on its way.
         """
-        if self._over.acquire(blocking=False):
+        if self._finished.acquire(blocking=False):
             self.expired = reason
         return self.expired is not None
 
@@ -226,13 +229,15 @@ class Call(Stay[T]):
         """Undo that, in the event loop's thread, as the outcome has come to the waiter."""
         if self.expired is not None:
             self.expired = None
-            self._over.release()
+            self._finished.release()
 
-    def heeds(self) -> bool:
+    def is_cooperative(self) -> bool:
         """Tell whether the call is likely to end soon after it was asked to stop."""
-        return self.token._heeds()
+        return self.token._is_cooperative()
 
-    def _log_late(self, expected: tuple[type[BaseException], ...] = ()) -> None:
+    def _log_unobserved_error(
+        self, silent_late_errors: tuple[type[BaseException], ...] = ()
+    ) -> None:
         error, self.error = self.error, None
         if error is not None:
-            log_late(self.name, error, expected)
+            log_unobserved_error(self.name, error, silent_late_errors)

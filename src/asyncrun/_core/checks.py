@@ -1,6 +1,6 @@
 """What is refused at the call: functions of the wrong kind, numbers out of their range.
 
-Rule of this room: a check raises at once, before anything starts, and says what was wanted, what
+Rule of this module: a check raises at once, before anything starts, and says what was wanted, what
 came, and what to do instead.
 """
 
@@ -98,19 +98,19 @@ def check_blocking(caller: str, func: object) -> None:
 def _cure(caller: str, func: object) -> str:
     """Return what to do with something that is no blocking function."""
     if is_async_generator(func):
-        cure = "iterate it with `async for`, in an async function that Runner.start_soon() starts"
+        hint = "iterate it with `async for`, in an async function that Runner.start_soon() starts"
     elif inspect.iscoroutine(func):
         func.close()
-        cure = f"await it, or {UNCALLED}, to Runner.start_soon()"
+        hint = f"await it, or {UNCALLED}, to Runner.start_soon()"
     elif inspect.isgenerator(func):
-        cure = "give a function that iterates it, such as list, and it as the argument"
+        hint = "give a function that iterates it, such as list, and it as the argument"
     elif isinstance(func, Mapping):
-        cure = "give a function, such as its method get"
+        hint = "give a function, such as its method get"
     elif callable(func):
-        cure = ASYNC.get(caller, "await it, or start it with Runner.start_soon()")
+        hint = ASYNC.get(caller, "await it, or start it with Runner.start_soon()")
     else:
-        cure = NOT_CALLABLE.get(caller, UNCALLED)
-    return cure
+        hint = NOT_CALLABLE.get(caller, UNCALLED)
+    return hint
 
 
 def check_outside(main: object) -> None:
@@ -147,19 +147,19 @@ def check_async(caller: str, func: object) -> None:
     """
     if callable(func) and not is_async_generator(func):
         return
-    cure = UNCALLED
+    hint = UNCALLED
     if inspect.iscoroutine(func):
         func.close()
     elif is_async_generator(func):
-        cure = "iterate it with `async for` in an async function, and give that"
+        hint = "iterate it with `async for` in an async function, and give that"
     elif inspect.isgenerator(func):
-        cure = f"iterate it in a function; {BLOCKING[caller]}"
+        hint = f"iterate it in a function; {BLOCKING[caller]}"
     elif inspect.isawaitable(func):
-        cure = "await it in an async function, and give that"
-    raise WrongFunctionError(caller, "an async function", func, cure)
+        hint = "await it in an async function, and give that"
+    raise WrongFunctionError(caller, "an async function", func, hint)
 
 
-def coroutine_of(
+def call_async(
     caller: str, func: Callable[..., Coroutine[Any, Any, T] | object], args: tuple[object, ...]
 ) -> Coroutine[Any, Any, T]:
     """Call an async function.
@@ -177,9 +177,9 @@ def coroutine_of(
     """
     result: object = func(*args)
     if not isinstance(result, Coroutine):
-        cure = BLOCKING[caller]
+        hint = BLOCKING[caller]
         if is_async_generator(result) or inspect.isawaitable(result):
-            cure = "use that in an async function, and give that function"
-        cure = f"it returned {result!r}, not a coroutine; {cure}"
-        raise WrongFunctionError(caller, "an async function", func, cure)
+            hint = "use that in an async function, and give that function"
+        hint = f"it returned {result!r}, not a coroutine; {hint}"
+        raise WrongFunctionError(caller, "an async function", func, hint)
     return cast("Coroutine[Any, Any, T]", result)

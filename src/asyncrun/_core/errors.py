@@ -1,6 +1,6 @@
 """Every exception that asyncrun raises, but `WorkerDied`.
 
-Rules of this room: each class takes data, builds its own message and keeps the data as
+Rules of this module: each class takes data, builds its own message and keeps the data as
 attributes; each subclasses what a caller would guess. Nothing here imports AnyIO.
 """
 
@@ -56,7 +56,7 @@ class Interrupted(KeyboardInterrupt):
         return f"interrupted by {self.signum.name}"
 
 
-def rebuild(
+def reconstruct(
     kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
 ) -> BaseException:
     """Make an error without its ``__init__``, which may want something else than ``args``."""
@@ -70,40 +70,40 @@ class _Picklable(BaseException):
     """An error that can go to another process, whatever its ``__init__`` wants."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return rebuild, (type(self), self.args, vars(self))
+        return reconstruct, (type(self), self.args, vars(self))
 
 
 class OutOfRangeError(_Picklable, ValueError):
     """An option has a value that it cannot have."""
 
-    def __init__(self, option: str, wanted: str, got: object) -> None:
-        super().__init__(f"{option} must be {wanted}, was {got!r}")
+    def __init__(self, option: str, expected: str, actual: object) -> None:
+        super().__init__(f"{option} must be {expected}, was {actual!r}")
         self.option = option
-        self.wanted = wanted
-        self.got = got
+        self.expected = expected
+        self.actual = actual
 
 
 class WrongFunctionError(_Picklable, TypeError):
     """Something was given that is not the kind of function that is wanted there."""
 
-    def __init__(self, caller: str, wanted: str, got: object, cure: str = "") -> None:
-        text = f"{caller} wants {wanted}, got {got!r}"
-        super().__init__(f"{text}; {cure}" if cure else text)
+    def __init__(self, caller: str, expected: str, actual: object, hint: str = "") -> None:
+        text = f"{caller} wants {expected}, got {actual!r}"
+        super().__init__(f"{text}; {hint}" if hint else text)
         self.caller = caller
-        self.wanted = wanted
-        self.got = got
-        self.cure = cure
+        self.expected = expected
+        self.actual = actual
+        self.hint = hint
 
 
 class NotIterableError(_Picklable, TypeError):
     """Something was given that has no items to take one by one."""
 
-    def __init__(self, caller: str, got: object) -> None:
-        cure = "; call it: the items are in what it returns" if callable(got) else ""
-        text = f"{caller} wants an iterable or an async iterable of items, got {got!r}"
-        super().__init__(text + cure)
+    def __init__(self, caller: str, actual: object) -> None:
+        hint = "; call it: the items are in what it returns" if callable(actual) else ""
+        text = f"{caller} wants an iterable or an async iterable of items, got {actual!r}"
+        super().__init__(text + hint)
         self.caller = caller
-        self.got = got
+        self.actual = actual
 
 
 class CallTimeoutError(_Picklable, TimeoutError):
@@ -152,8 +152,8 @@ class UnknownWorkerError(_Picklable, ValueError):
     """``worker=`` names a kind of worker that there is not."""
 
     def __init__(self, worker: object, known: tuple[str, ...]) -> None:
-        wanted = " or ".join(repr(kind) for kind in known)
-        super().__init__(f"worker must be {wanted}, was {worker!r}")
+        expected = " or ".join(repr(kind) for kind in known)
+        super().__init__(f"worker must be {expected}, was {worker!r}")
         self.worker = worker
         self.known = known
 
@@ -161,11 +161,11 @@ class UnknownWorkerError(_Picklable, ValueError):
 class WrongStateError(_Picklable, RuntimeError):
     """Something was used too early, too late or twice."""
 
-    def __init__(self, what: object, state: str, cure: str) -> None:
-        super().__init__(f"{what} {state}; {cure}")
+    def __init__(self, what: object, state: str, hint: str) -> None:
+        super().__init__(f"{what} {state}; {hint}")
         self.what = what
         self.state = state
-        self.cure = cure
+        self.hint = hint
 
 
 class ShutDownError(_Picklable, RuntimeError):
@@ -178,7 +178,7 @@ class ShutDownError(_Picklable, RuntimeError):
         self.what = what
 
 
-def ending(status: int | None, signum: int | None) -> str:
+def describe_exit(status: int | None, signum: int | None) -> str:
     """Say how a process ended."""
     if signum is None:
         return f"ended with status {status}"
@@ -230,8 +230,8 @@ class SerializationError(_Picklable, TypeError):
     why: str
 
     def __init__(self, what: str, done: str, why: str) -> None:
-        cure = "worker processes take and give what pickle can, and functions of a module"
-        super().__init__(f"{what} cannot be {done}: {why}; {cure}")
+        hint = "worker processes take and give what pickle can, and functions of a module"
+        super().__init__(f"{what} cannot be {done}: {why}; {hint}")
         self.what = what
         self.done = done
         self.why = why
@@ -248,7 +248,7 @@ class RemoteTraceback(Exception):  # noqa: N818 - it is none
         return f'\n"""\n{self.text}"""'
 
 
-def first_of(error: BaseException) -> BaseException:
+def first_leaf(error: BaseException) -> BaseException:
     """Return the first error in an exception group, however deep; any other error as it is."""
     while isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)

@@ -1,6 +1,6 @@
 """What is running: the registry of all calls, and the report of what is left.
 
-Rules of this room (DESIGN.md, 8 and 10):
+Rules of this module (DESIGN.md, 8 and 10):
 
 - A call is listed from the moment a worker begins it to the moment the worker has really ended
   it, whether or not anybody still waits for it.
@@ -64,7 +64,7 @@ class CallInfo:
         return f"{title}, {self.age:.1f} s, {where}"
 
 
-class Running(Protocol):
+class RunningCall(Protocol):
     """A call as the registry sees it.
 
     Attributes:
@@ -92,15 +92,15 @@ class Running(Protocol):
         """The runner that it belongs to, if any."""
         ...
 
-    def heeds(self) -> bool:
+    def is_cooperative(self) -> bool:
         """Tell whether the call is likely to end soon after it was asked to stop."""
         ...
 
 
-class Several(Protocol):
+class CallSource(Protocol):
     """Something that knows by itself which of its calls run."""
 
-    def running(self) -> list[Running]:
+    def running_calls(self) -> list[RunningCall]:
         """Give those calls."""
         ...
 
@@ -111,90 +111,90 @@ class Several(Protocol):
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_borders: Final[set[CodeType]] = set()
+_entry_code: Final[set[CodeType]] = set()
 
 
-def border(func: F) -> F:
+def user_code_entry(func: F) -> F:
     """Mark the function whose frame separates the user's frames from the worker's."""
-    _borders.add(func.__code__)
+    _entry_code.add(func.__code__)
     return func
 
 
-running: Final[dict[Running, None]] = {}
+running_calls: Final[dict[RunningCall, None]] = {}
 """Every single call of this process that has begun and not ended."""
 
-_several: Final[dict[weakref.ref[Several], None]] = {}
+_sources: Final[dict[weakref.ref[CallSource], None]] = {}
 
 
-def register(several: Several) -> None:
+def register(source: CallSource) -> None:
     """Note something that knows calls of its own, as long as it lives."""
-    _several[weakref.ref(several, _forget)] = None
+    _sources[weakref.ref(source, _forget)] = None
 
 
-def _forget(link: weakref.ref[Several]) -> None:
-    _several.pop(link, None)
+def _forget(link: weakref.ref[CallSource]) -> None:
+    _sources.pop(link, None)
 
 
-def all_running() -> list[Running]:
+def all_running() -> list[RunningCall]:
     """Give every call of this process that has begun and not ended."""
-    calls = list(running)
-    for link in list(_several):
-        if (several := link()) is not None:
-            calls += several.running()
+    calls = list(running_calls)
+    for link in list(_sources):
+        if (source := link()) is not None:
+            calls += source.running_calls()
     return calls
 
 
 def is_busy() -> bool:
     """Tell whether any thread of a worker is inside of users' code, and so may be stuck there."""
-    links = [link() for link in list(_several)]
-    return bool(running) or any(several is not None and several.is_busy() for several in links)
+    links = [link() for link in list(_sources)]
+    return bool(running_calls) or any(source is not None and source.is_busy() for source in links)
 
 
 def _after_fork() -> None:
     """Forget what runs in threads that the child does not have; pools and maps register anew."""
-    _several.clear()
+    _sources.clear()
     here = threading.get_ident()
-    for call in list(running):
+    for call in list(running_calls):
         if call.thread != here:
-            running.pop(call, None)
+            running_calls.pop(call, None)
 
 
 getattr(os, "register_at_fork", dict)(after_in_child=_after_fork)  # Windows has no such thing
 
-announced: Final[ContextVar[Callable[[], bool]]] = ContextVar(
+entry_point_reports: Final[ContextVar[Callable[[], bool]]] = ContextVar(
     "asyncrun_announced", default=lambda: False
 )
 """Tells whether the entry point is about to report what is left itself (rule 14)."""
 
 
-def snapshot(calls: Iterable[Running]) -> list[CallInfo]:
+def snapshot(calls: Iterable[RunningCall]) -> list[CallInfo]:
     """Describe those of the calls that are still running, the oldest first."""
-    return [_info(*each) for each in _located(calls)]
+    return [_info(*each) for each in _with_location(calls)]
 
 
-def _located(calls: Iterable[Running]) -> list[tuple[Running, float, str | None]]:
+def _with_location(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float, str | None]]:
     frames = current_frames()
     now = time.monotonic()
     still = set(all_running())  # and not ended since
     return [
-        (call, now - call.started, None if in_process(call) else _where(frames.get(call.thread)))
+        (call, now - call.started, None if in_process(call) else _location(frames.get(call.thread)))
         for call in sorted(calls, key=lambda call: call.started)
         if call in still
     ]
 
 
-def pid_of(call: Running) -> int | None:
+def pid_of(call: RunningCall) -> int | None:
     """Tell in which worker process a call runs; see `CallInfo.pid`."""
     pid: int | None = getattr(call, "pid", None)  # most calls need not know that there is one
     return pid
 
 
-def in_process(call: Running) -> bool:
+def in_process(call: RunningCall) -> bool:
     """Tell whether it is for a worker process."""
     return pid_of(call) is not None
 
 
-_listing: Final = threading.RLock()  # a signal handler may come in between
+_frames_lock: Final = threading.RLock()  # a signal handler may come in between
 
 
 def current_frames() -> dict[int, FrameType]:
@@ -204,7 +204,7 @@ def current_frames() -> dict[int, FrameType]:
     collection, and what is collected wants the same lock (a `threading.local` does), the process
     stands still. It is so in CPython 3.11.7 (gh-106883); from 3.12 on nothing is collected there.
     """
-    with _listing:
+    with _frames_lock:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
@@ -214,7 +214,7 @@ def current_frames() -> dict[int, FrameType]:
                 gc.enable()
 
 
-def _info(call: Running, age: float, where: str | None) -> CallInfo:
+def _info(call: RunningCall, age: float, where: str | None) -> CallInfo:
     return CallInfo(
         name=call.name,
         function=call.function,
@@ -225,9 +225,9 @@ def _info(call: Running, age: float, where: str | None) -> CallInfo:
     )
 
 
-def _where(frame: FrameType | None) -> str | None:
+def _location(frame: FrameType | None) -> str | None:
     line = None
-    while frame is not None and frame.f_code not in _borders:
+    while frame is not None and frame.f_code not in _entry_code:
         file = frame.f_code.co_filename
         line = f"{file}:{frame.f_lineno}"
         if not _is_library(file):
@@ -249,23 +249,23 @@ def _is_library(file: str) -> bool:
 WARNING: Final = 30
 """`logging.WARNING`: the module takes 10 ms to import."""
 
-LINES: Final = 10
+MAX_REPORT_LINES: Final = 10
 """How many leftovers are listed one by one, so that they do not scroll other output away."""
 
 
-def report(calls: Iterable[Running]) -> list[str]:
+def report(calls: Iterable[RunningCall]) -> list[str]:
     """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
     return [f"left running: {line}" for line in described(calls)]
 
 
-def described(calls: Iterable[Running]) -> list[str]:
+def described(calls: Iterable[RunningCall]) -> list[str]:
     """Return a description of each call that is still running; of each kind if they are many."""
-    left = _located(calls)
-    if len(left) <= LINES:
+    left = _with_location(calls)
+    if len(left) <= MAX_REPORT_LINES:
         return [str(_info(*each)) for each in left]
     kinds = Counter((call.function, where) for call, _, where in left)
     oldest = {(call.function, where): age for call, age, where in reversed(left)}
-    common = kinds.most_common(LINES)
+    common = kinds.most_common(MAX_REPORT_LINES)
     lines = [
         f"{count} x {kind[0]}, up to {oldest[kind]:.1f} s, at {kind[1] or NO_LINE}"
         for kind, count in common
@@ -274,24 +274,26 @@ def described(calls: Iterable[Running]) -> list[str]:
     return [*lines, f"{others} more"] if others else lines
 
 
-def log_left_behind(owner: object, calls: Iterable[Running], level: int = WARNING) -> None:
+def log_left_behind(owner: object, calls: Iterable[RunningCall], level: int = WARNING) -> None:
     """Log what a runner or an executor leaves behind, unless the entry point will print it."""
-    if not announced.get()() and (lines := report(calls)):
+    if not entry_point_reports.get()() and (lines := report(calls)):
         import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
         for line in lines:
             logging.getLogger("asyncrun").log(level, "%s: %s", owner, line)
 
 
-def log_late(name: str, error: BaseException, expected: tuple[type[BaseException], ...]) -> None:
+def log_unobserved_error(
+    name: str, error: BaseException, silent: tuple[type[BaseException], ...]
+) -> None:
     """Log an error that nobody waits for any more (rule 8).
 
     Args:
         name: The call's.
         error: What it raised.
-        expected: What it may raise when nobody waits, apart from `Stopped`.
+        silent: What it may raise when nobody waits, apart from `Stopped`.
     """
-    if not isinstance(error, (Stopped, *expected)):
+    if not isinstance(error, (Stopped, *silent)):
         import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
         logging.getLogger("asyncrun").warning(
@@ -310,21 +312,21 @@ def function_name(func: Any, *args: Any) -> str:
             return getattr(func, "__qualname__", None) or type(func).__qualname__
 
 
-WIDTH: Final = 100
+MAX_REPR: Final = 100
 """Characters that an item may take in a note."""
 
 
-def short(arg: object) -> str:
+def short_repr(arg: object) -> str:
     """Show something in a few characters."""
     from reprlib import Repr  # noqa: PLC0415 - rarely needed
 
     brief = Repr()
     brief.maxlevel = 3
-    brief.maxstring = brief.maxother = WIDTH
+    brief.maxstring = brief.maxother = MAX_REPR
     if isinstance(arg, bytes | bytearray):
-        arg = arg[:WIDTH]  # as `reprlib` does with strings
+        arg = arg[:MAX_REPR]  # as `reprlib` does with strings
     try:
         text = brief.repr(arg)
     except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
         text = object.__repr__(arg)
-    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
+    return text if len(text) <= MAX_REPR else f"{text[:MAX_REPR]}..."

@@ -1,6 +1,6 @@
 """The stop flag: who may set it, who may look, and how those who wait are woken.
 
-Rules of this room (DESIGN.md, 1 to 4):
+Rules of this module (DESIGN.md, 1 to 4):
 
 - Nothing here imports AnyIO, and nothing here runs a thread or polls.
 - No lock is ever waited for while a flag is being set, for `StopSource.stop` may run in a signal
@@ -44,29 +44,29 @@ class StopToken:
 
     __slots__ = (
         "__weakref__",
+        "_callbacks",
         "_children",
-        "_gates",
-        "_hooks",
-        "_looked",
+        "_observed",
+        "_on_first_look",
         "_reasons",
         "_set",
-        "_tell",
+        "_wait_lock",
     )
 
-    def __init__(self, tell: Callable[[], object] | None = None) -> None:
+    def __init__(self, on_first_look: Callable[[], object] | None = None) -> None:
         self._set = False
-        self._looked = False
-        self._tell = tell
+        self._observed = False
+        self._on_first_look = on_first_look
         self._reasons: dict[None, str | None] = {}
         # One, made by who waits first: most tokens are never waited for.
-        self._gates: dict[None, threading.Lock] = {}
+        self._wait_lock: dict[None, threading.Lock] = {}
         self._children: dict[weakref.ref[StopToken], None] = {}
-        self._hooks: dict[Hook, None] = {}
+        self._callbacks: dict[StopCallback, None] = {}
 
     def is_set(self) -> bool:
         """Tell whether this token was asked to stop."""
-        if not self._looked:
-            self._look()
+        if not self._observed:
+            self._mark_observed()
         return self._set
 
     @property
@@ -80,8 +80,8 @@ class StopToken:
         Raises:
             Stopped: The token is set.
         """
-        if not self._looked:
-            self._look()
+        if not self._observed:
+            self._mark_observed()
         if self._set:
             raise Stopped(self.reason)
 
@@ -97,16 +97,16 @@ class StopToken:
         if self.is_set():
             return True
         seconds = -1.0 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
-        gate = self._gates.get(None) or self._gates.setdefault(None, _closed())
+        lock = self._wait_lock.get(None) or self._wait_lock.setdefault(None, _locked())
         try:
             if not self._set:  # a handler that looks must not wait for the stop it interrupted
-                gate.acquire(timeout=seconds)
+                lock.acquire(timeout=seconds)
         finally:
             # Let the next one through, even if a KeyboardInterrupt ends this wait: CPython looks
             # for signals after a call, and there is none before this one.
             if self._set:
                 try:  # noqa: SIM105
-                    gate.release()
+                    lock.release()
                 except RuntimeError:
                     pass
         return self._set
@@ -158,7 +158,7 @@ class StopToken:
                 given.close()
             cure = "the callback is called and not awaited, by whatever thread stops"
             raise WrongFunctionError("on_stop()", "a plain function", callback, cure)
-        return Hook(self, callback, args)
+        return StopCallback(self, callback, args)
 
     def __repr__(self) -> str:
         state = "not set" if not self._set else "set" if (r := self.reason) is None else f"set: {r}"
@@ -167,18 +167,18 @@ class StopToken:
     def _stop(self, reason: str | None) -> None:
         self._reasons.setdefault(None, reason)
         self._set = True
-        if (gate := self._gates.get(None)) is not None and gate.locked():
+        if (lock := self._wait_lock.get(None)) is not None and lock.locked():
             try:  # noqa: SIM105 - suppress() is slow, and a runner stops many at once
-                gate.release()
+                lock.release()
             except RuntimeError:  # somebody who passes has just opened it
                 pass
         if self._children:
             for link in list(self._children):
                 if (child := link()) is not None:
                     child._stop(self.reason)
-        if self._hooks:
-            for hook in reversed(list(self._hooks)):
-                hook.call_once()
+        if self._callbacks:
+            for registration in reversed(list(self._callbacks)):
+                registration.run_once()
 
     def _link(self, child: StopToken) -> None:
         # Weak, so that the links of short-lived calls do not pile up in a long-lived parent:
@@ -188,26 +188,26 @@ class StopToken:
         if self._set:
             child._stop(self.reason)
 
-    def _look(self) -> None:
+    def _mark_observed(self) -> None:
         """Note the first look, and tell of it."""
-        self._looked = True
-        if self._tell is not None:
-            self._tell()
+        self._observed = True
+        if self._on_first_look is not None:
+            self._on_first_look()
 
-    def _heeds(self) -> bool:
+    def _is_cooperative(self) -> bool:
         """Tell whether a stop is likely to be noticed: the flag was looked at, or a hook is set."""
-        return self._looked or bool(self._hooks)
+        return self._observed or bool(self._callbacks)
 
 
-def _closed() -> threading.Lock:
+def _locked() -> threading.Lock:
     """Make a gate that is closed until the flag is set.
 
     Then those who wait at it go through one by one. Woken all at once they would fight for the
     GIL, which takes longer.
     """
-    gate = threading.Lock()
-    gate.acquire()
-    return gate
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopToken]) -> None:
@@ -238,20 +238,20 @@ def is_async_generator(func: object) -> bool:
     )
 
 
-_LEFT: Final = (0,)
+_DEREGISTERED: Final = (0,)
 
 
 @final
-class Hook:
+class StopCallback:
     """One registration of `StopToken.on_stop`.
 
-    The one entry of ``_claims`` is made by whoever decides the callback's fate: a stop (it runs;
+    The one entry of ``_claim`` is made by whoever decides the callback's fate: a stop (it runs;
     the entry holds its thread) or the end of the block (it does not). It is not a lock, for a
     KeyboardInterrupt may hide from a stop that it has just taken it, and then nobody would
     release ``_finished``, which is held until the callback has run.
     """
 
-    __slots__ = ("_args", "_callback", "_claims", "_entered", "_finished", "_token")
+    __slots__ = ("_args", "_callback", "_claim", "_entered", "_finished", "_token")
 
     def __init__(
         self, token: StopToken, callback: Callable[..., object], args: tuple[object, ...]
@@ -259,7 +259,7 @@ class Hook:
         self._token = token
         self._callback = callback
         self._args = args
-        self._claims: dict[None, tuple[int]] = {}
+        self._claim: dict[None, tuple[int]] = {}
         self._finished = threading.Lock()
         self._finished.acquire()
         self._entered = False
@@ -269,12 +269,12 @@ class Hook:
             raise WrongStateError("this on_stop() block", "was entered before", "make a new one")
         self._entered = True
         token = self._token
-        token._hooks[self] = None
-        if token._tell is not None:
-            token._tell()
+        token._callbacks[self] = None
+        if token._on_first_look is not None:
+            token._on_first_look()
         if token._set:
             try:
-                self.call_once()
+                self.run_once()
             except BaseException:  # the block will be neither entered nor left
                 self.__exit__(None, None, None)
                 raise
@@ -285,16 +285,16 @@ class Hook:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        del self._token._hooks[self]
-        claim = self._claims.setdefault(None, _LEFT)
-        if claim is not _LEFT and claim[0] != threading.get_ident():
+        del self._token._callbacks[self]
+        claim = self._claim.setdefault(None, _DEREGISTERED)
+        if claim is not _DEREGISTERED and claim[0] != threading.get_ident():
             self._finished.acquire()
 
-    def call_once(self) -> None:
+    def run_once(self) -> None:
         claim = (threading.get_ident(),)
         try:
-            if self._claims.setdefault(None, claim) is claim:
-                self._token._looked = True  # who is woken by it has the end still to come
+            if self._claim.setdefault(None, claim) is claim:
+                self._token._observed = True  # who is woken by it has the end still to come
                 self._callback(*self._args)
         except (Exception, Stopped):
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
@@ -304,7 +304,7 @@ class Hook:
             )
         finally:
             # No call comes before `release`: only after a call can an interrupt come in between.
-            if self._claims[None] is claim:
+            if self._claim[None] is claim:
                 self._finished.release()
 
 
@@ -344,22 +344,22 @@ class StopSource:
         return f"<StopSource of {self._token!r}>"
 
 
-OUTSIDE: Final = StopToken()
+NO_CALL: Final = StopToken()
 """The token of code that is not inside a call; nobody holds a source for it."""
 
-NEVER: Final = StopToken()
+DETACHED: Final = StopToken()
 """The same, for a task that a call has started: it is not to get its token in any other way."""
 
-current: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", default=OUTSIDE)
+current_token: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", default=NO_CALL)
 
 
-class Holder(Protocol):
+class HasToken(Protocol):
     """What runs in a thread, and has the token of it."""
 
     token: StopToken
 
 
-by_thread: Final[dict[int, Holder]] = {}
+token_by_thread: Final[dict[int, HasToken]] = {}
 """What runs in a thread that does nothing else, by `threading.get_ident`.
 
 Code that runs there in another context, as what `asyncio.to_thread` calls, finds its token here.
@@ -373,8 +373,8 @@ def stop_token() -> StopToken:
     a thread that the call starts itself has no token unless it is run in a copy of the context
     (`contextvars.copy_context`), or is handed the token.
     """
-    token = current.get()
-    if token is OUTSIDE and (holder := by_thread.get(threading.get_ident())) is not None:
+    token = current_token.get()
+    if token is NO_CALL and (holder := token_by_thread.get(threading.get_ident())) is not None:
         return holder.token
     return token
 
@@ -389,10 +389,10 @@ def safe_point() -> None:
     Raises:
         Stopped: This call was asked to stop.
     """
-    token = current.get()
-    if token is OUTSIDE:
+    token = current_token.get()
+    if token is NO_CALL:
         token = stop_token()
-    if not token._looked:
-        token._look()
+    if not token._observed:
+        token._mark_observed()
     if token._set:
         raise Stopped(token.reason)

@@ -1,6 +1,6 @@
 """The entry point: signals, exit status, the last line.
 
-Rules of this room (DESIGN.md, 13 to 17):
+Rules of this module (DESIGN.md, 13 to 17):
 
 - Only this room touches the signal dispositions of the process, and it puts them back.
 - A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
@@ -23,20 +23,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import anyio
 
-from .._core.checks import check_async, check_outside, check_timeout, coroutine_of
-from .._core.errors import Interrupted, first_of
-from .._core.registry import all_running, announced, is_busy, report
-from .._system.eventloop import loop_poster
+from .._core.checks import call_async, check_async, check_outside, check_timeout
+from .._core.errors import Interrupted, first_leaf
+from .._core.registry import all_running, entry_point_reports, is_busy, report
+from .._system.eventloop import threadsafe_caller
 from .._system.process_exit import (
     PAUSE,
-    SIGNALS,
-    die,
-    end_by,
+    TERMINATION_SIGNALS,
+    exit_by_signal,
     handler_after,
-    is_default,
+    has_default_handler,
     is_interactive,
+    kill_self,
     notice,
-    say,
+    print_stderr,
 )
 from .._system.terminal import note_modes, restore_modes
 from .._system.wakeup import waking_the_loop
@@ -92,47 +92,47 @@ def run(
     check_timeout("exit_timeout", exit_timeout)
     check_async("run()", main)
     note_modes(anew=not is_busy())
-    signals = _Signals(exit_timeout)
+    signals = SignalHandlers(exit_timeout)
     options = None if backend_options is None else dict(backend_options)
     try:
         with signals:
             result = anyio.run(
-                signals.supervise, main, args, backend=backend, backend_options=options
+                signals.run_main, main, args, backend=backend, backend_options=options
             )
     except BaseException as exc:
-        if signals.first is None:
+        if signals.signum is None:
             raise
-        raise _interrupted(signals.first) from exc  # noqa: ASYNC104 - the loop has ended
-    if signals.first is not None:
-        raise _interrupted(signals.first)
+        raise _make_interrupted(signals.signum) from exc  # noqa: ASYNC104 - the loop has ended
+    if signals.signum is not None:
+        raise _make_interrupted(signals.signum)
     return result
 
 
 @final
-class _Signals:
+class SignalHandlers:
     """The signals of one `run`: a context manager that takes them over and gives them back."""
 
     def __init__(self, exit_timeout: float | None) -> None:
-        self.first: int | None = None
+        self.signum: int | None = None
         self._exit_timeout = exit_timeout
         self._watchdog: _Watchdog | None = None
         self._previous: dict[int, Handler] = {}
         self._cancel: Callable[[], None] | None = None
         self._closing = False
-        self._collected = False
+        self._gc_was_enabled = False
 
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         if self._exit_timeout is not None:
             self._watchdog = _Watchdog(self._exit_timeout)
-        _taken_by.append(self)
-        for signum in SIGNALS:
-            if is_default(signum):
+        _installed.append(self)
+        for signum in TERMINATION_SIGNALS:
+            if has_default_handler(signum):
                 self._previous[signum] = signal.getsignal(signum)
                 signal.signal(signum, self._on_signal)
-        if self.first is not None:  # it came between two of them
-            self._prepare_for_later(self.first)
+        if self.signum is not None:  # it came between two of them
+            self._prepare_for_later(self.signum)
 
     def __exit__(
         self,
@@ -141,50 +141,50 @@ class _Signals:
         tb: TracebackType | None,
     ) -> None:
         self._closing = True
-        self.give_back()
-        if self._collected:
+        self.restore()
+        if self._gc_was_enabled:
             gc.enable()
-        if self._watchdog is not None and self.first is None:
-            self._watchdog.dismiss()
+        if self._watchdog is not None and self.signum is None:
+            self._watchdog.cancel()
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Put the handlers back that stood there before."""
         for signum, previous in self._previous.items():
             current = signal.getsignal(signum)
             # Ours, or what the first signal put there; else main has set its own.
             if current == self._on_signal or (
-                self.first is not None and current == handler_after(self.first, signum)
+                self.signum is not None and current == handler_after(self.signum, signum)
             ):
                 signal.signal(signum, previous)
         with suppress(ValueError):  # a forked child has done this before
-            _taken_by.remove(self)
+            _installed.remove(self)
 
-    async def supervise(
+    async def run_main(
         self, main: Callable[[*ArgsT], Coroutine[Any, Any, T]], args: tuple[*ArgsT]
     ) -> T:
         """Run main in a scope that the first signal cancels."""
-        announced.set(lambda: self.first is not None)
+        entry_point_reports.set(lambda: self.signum is not None)
         with waking_the_loop(), anyio.CancelScope() as scope:
-            self._cancel = partial(loop_poster(), scope.cancel)
-            if self.first is not None:  # it came while the loop was being set up
+            self._cancel = partial(threadsafe_caller(), scope.cancel)
+            if self.signum is not None:  # it came while the loop was being set up
                 scope.cancel()
             try:
-                return await coroutine_of("run()", main, args)
+                return await call_async("run()", main, args)
             finally:
                 self._cancel = None
         return cast("T", None)  # `run` raises Interrupted
 
     def _on_signal(self, signum: int, _: FrameType | None) -> None:
-        if self.first is not None:  # within PAUSE, or main's own handler has handed it on
+        if self.signum is not None:  # within PAUSE, or main's own handler has handed it on
             return
-        self.first = signum
+        self.signum = signum
         notice()
         if self._watchdog is not None:
             self._watchdog.arm(signum)
         if self._closing:
             return
         if gc.isenabled():  # what unwinds makes much garbage, and mostly the process ends then
-            self._collected = True
+            self._gc_was_enabled = True
             gc.disable()
         if (cancel := self._cancel) is not None:
             cancel()
@@ -196,9 +196,9 @@ class _Signals:
             signal.signal(each, handler_after(first, each))
 
 
-_taken_by: Final[list[_Signals]] = []
+_installed: Final[list[SignalHandlers]] = []
 
-_forking: Final = threading.local()
+_fork_state: Final = threading.local()
 
 
 def _before_fork() -> None:
@@ -208,18 +208,18 @@ def _before_fork() -> None:
     written in Python would be lost. A pool of `multiprocessing` that ends at once would wait for
     such a child for ever.
     """
-    if _taken_by:
-        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if _installed:
+        _fork_state.mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATION_SIGNALS)
 
 
 def _after_fork() -> None:
-    if (mask := _forking.__dict__.pop("mask", None)) is not None:
+    if (mask := _fork_state.__dict__.pop("mask", None)) is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _after_fork_in_child() -> None:
-    for signals in _taken_by[:]:
-        signals.give_back()
+    for signals in _installed[:]:
+        signals.restore()
     _after_fork()
 
 
@@ -238,39 +238,39 @@ class _Watchdog:
         self._dump = faulthandler.dump_traceback
         self._seconds = seconds
         self._signum: int | None = None
-        self._go = threading.Lock()
-        self._go.acquire()
+        self._trigger = threading.Lock()
+        self._trigger.acquire()
         name = "asyncrun exit_timeout"
         self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
         self._thread.start()
 
     def arm(self, signum: int) -> None:
         self._signum = signum
-        self._let_go()
+        self._release()
 
-    def dismiss(self) -> None:
-        self._let_go()
+    def cancel(self) -> None:
+        self._release()
         if self._signum is None:
             self._thread.join()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         # A handler of main's may call ours at any moment, and so arm what is being dismissed.
         with suppress(RuntimeError):
-            self._go.release()
+            self._trigger.release()
 
     def _watch(self) -> None:
-        self._go.acquire()
+        self._trigger.acquire()
         if (signum := self._signum) is None:
             return
-        self._go.acquire(timeout=min(self._seconds, threading.TIMEOUT_MAX))
+        self._trigger.acquire(timeout=min(self._seconds, threading.TIMEOUT_MAX))
         if is_interactive():
             return
         name = signal.Signals(signum).name
-        say([f"still here {self._seconds:g} s after {name}; the stacks of all threads:"])
+        print_stderr([f"still here {self._seconds:g} s after {name}; the stacks of all threads:"])
         with suppress(Exception):
             self._dump()
         restore_modes()
-        die(signum)
+        kill_self(signum)
 
 
 @final
@@ -289,18 +289,18 @@ class _ExceptHook:
         if not isinstance(exc, Interrupted):
             self._previous(exc_type, exc, tb)
         elif is_interactive():
-            say(_last_words(exc))
+            print_stderr(_final_lines(exc))
         else:
-            end_by(exc.signum, partial(_last_words, exc))
+            exit_by_signal(exc.signum, partial(_final_lines, exc))
 
 
-def _interrupted(signum: int) -> Interrupted:
+def _make_interrupted(signum: int) -> Interrupted:
     if not isinstance(sys.excepthook, _ExceptHook):
         sys.excepthook = _ExceptHook(sys.excepthook)
     return Interrupted(signum)
 
 
-def _last_words(interrupted: Interrupted) -> list[str]:
+def _final_lines(interrupted: Interrupted) -> list[str]:
     words = str(interrupted)
     if (cause := interrupted.__cause__) is not None:
         words += f"; as it ended, {_one_line(cause)}"
@@ -308,7 +308,7 @@ def _last_words(interrupted: Interrupted) -> list[str]:
 
 
 def _one_line(error: BaseException) -> str:
-    error = first_of(error)  # it tells more than its group
+    error = first_leaf(error)  # it tells more than its group
     try:
         first, *_ = str(error).splitlines() or [""]
     except Exception:  # noqa: BLE001 - whatever a __str__ may raise

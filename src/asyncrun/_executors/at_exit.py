@@ -1,6 +1,6 @@
 """What becomes of pools when the process ends, or forks.
 
-Rules of this room:
+Rules of this module:
 
 - A normal exit first finishes the work of all pools, as `concurrent.futures` does; what is stuck
   after it was asked to stop holds nothing up.
@@ -22,9 +22,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .._core.registry import all_running, report, snapshot
-from .._core.stop import by_thread
-from .._system.process_exit import PAUSE, end_by, is_interactive, is_terminal, say
-from .pool import Pool, exiting, pools
+from .._core.stop import token_by_thread
+from .._system.process_exit import PAUSE, exit_by_signal, is_interactive, is_terminal, print_stderr
+from .pool import Pool, interpreter_exiting, pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,13 +38,13 @@ NOTICEABLE: Final = 1.0
 """Seconds of waiting after which a person wants to know why."""
 
 
-def _finish() -> None:
+def _on_interpreter_exit() -> None:
     # Else it is the program's own affair.
     is_ours = signal.getsignal(signal.SIGINT) == signal.default_int_handler
     try:
         if is_ours:
             _handle(_on_first)
-        exiting.set()
+        interpreter_exiting.set()
         # What the interpreter has just printed, and ends with.
         uncaught = None if is_interactive() else getattr(sys, "last_value", None)
         if isinstance(uncaught, KeyboardInterrupt):
@@ -60,7 +60,7 @@ def _finish() -> None:
             _handle(signal.SIG_DFL)
         _stop(pools())
         if is_ours:
-            end_by(signal.SIGINT, lambda: ["interrupted by SIGINT", *report(all_running())])
+            exit_by_signal(signal.SIGINT, lambda: ["interrupted by SIGINT", *report(all_running())])
         raise
 
 
@@ -105,7 +105,7 @@ def _announce(known: list[Pool]) -> None:
         infos = snapshot(call for call in all_running() if call.owner in known)
         waited_for = [info for info in infos if not info.stopping]
         oldest = "".join(f" (the oldest: {info})" for info in waited_for[:1])
-        say([f"waiting for {calls} to end{oldest}; Ctrl-C ends the program"])
+        print_stderr([f"waiting for {calls} to end{oldest}; Ctrl-C ends the program"])
 
 
 def _stop(known: list[Pool]) -> None:
@@ -117,17 +117,17 @@ def _stop(known: list[Pool]) -> None:
 
 def _after_fork() -> None:
     here = threading.get_ident()
-    for ident in list(by_thread):
+    for ident in list(token_by_thread):
         if ident != here:
-            del by_thread[ident]
+            del token_by_thread[ident]
     for pool in pools():
-        pool.forget()
+        pool.reset_after_fork()
 
 
-def finish_at_exit() -> None:
+def install_exit_hook() -> None:
     """See to it that all this happens; once."""
     # `concurrent.futures` registers there too: it comes before other threads are joined, and before
     # `atexit` handlers, which may need the results. The name is private, but stands since 3.9.
-    getattr(threading, "_register_atexit", atexit.register)(_finish)
+    getattr(threading, "_register_atexit", atexit.register)(_on_interpreter_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)

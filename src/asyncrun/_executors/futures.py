@@ -1,6 +1,6 @@
 """What a pool does for an `Executor`: one call with a future, or items of a map.
 
-Rules of this room:
+Rules of this module:
 
 - To the outside a future behaves as that of `concurrent.futures`; in addition `Future.cancel` asks
   a call that runs to stop.
@@ -22,19 +22,19 @@ from itertools import islice
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
-from .._core.batch import DROPPED, FAILED, SUCCEEDED, WAITS, Batch, do_nothing
+from .._core.batch import DISCARDED, FAILED, PENDING, SUCCEEDED, Batch, do_nothing
 from .._core.errors import CallTimeoutError
-from .._core.registry import border, function_name
-from .._core.stop import StopToken, by_thread, current
-from .._workers.thread.item_loop import Caller
-from .work_item import Job
+from .._core.registry import function_name, user_code_entry
+from .._core.stop import StopToken, current_token, token_by_thread
+from .._workers.thread.item_loop import ItemRunner
+from .work_item import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextvars import Context
 
     from .._core.batch import Item
-    from .._core.registry import Running
+    from .._core.registry import RunningCall
     from .pool import Pool
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Future(futures.Future[T]):
 
 
 @final
-class FutureCall(Job, Generic[T]):
+class FutureCall(WorkItem, Generic[T]):
     """A call, and the future that its outcome goes to.
 
     Args:
@@ -111,9 +111,9 @@ class FutureCall(Job, Generic[T]):
         self.future: Future[T] = Future()
         self.future._pool = pool
 
-    @border
+    @user_code_entry
     def run(self) -> None:
-        """See `Job.run`."""
+        """See `WorkItem.run`."""
         future, context, pool = self.future, self._context, self._pool
         if pool.waiting.pop(future, None) is None:
             return  # it was cancelled
@@ -124,13 +124,13 @@ class FutureCall(Job, Generic[T]):
             self.stop(pool.reason)
         ident = self.thread = threading.get_ident()
         self.started = time.monotonic()
-        by_thread[ident] = self
-        context.run(current.set, token)
+        token_by_thread[ident] = self
+        context.run(current_token.set, token)
         try:
             try:
                 result = context.run(self._func, *self._args, **self._kwargs)
             finally:
-                del by_thread[ident]  # the future's callbacks are not inside of the call
+                del token_by_thread[ident]  # the future's callbacks are not inside of the call
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the call's outcome
             future._token = None
             future.set_exception(exc)
@@ -139,58 +139,58 @@ class FutureCall(Job, Generic[T]):
             future._token = None
             future.set_result(result)
 
-    def withdraw(self) -> None:
-        """See `Job.withdraw`."""
+    def cancel_pending(self) -> None:
+        """See `WorkItem.cancel_pending`."""
         if super(Future, self.future).cancel():  # without asking a call that runs to stop
             self.future._tell()
 
     def fail(self, error: Exception) -> None:
-        """See `Job.fail`."""
+        """See `WorkItem.fail`."""
         waited = self._pool.waiting.pop(self.future, None) is not None
         if waited and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
     def stop(self, reason: str | None) -> None:
-        """See `Job.stop`."""
+        """See `WorkItem.stop`."""
         token: StopToken | None = getattr(self, "token", None)
         if token is not None:
             token._stop(reason)
             self._pool.wake()
 
-    def running(self) -> list[Running]:
-        """See `Job.running`."""
+    def running_calls(self) -> list[RunningCall]:
+        """See `WorkItem.running_calls`."""
         return [self] if self.future.running() else []
 
     @property
     def name(self) -> str:
-        """See `Running.name`."""
+        """See `RunningCall.name`."""
         return function_name(self._func, *self._args)
 
     @property
     def function(self) -> str:
-        """See `Running.function`."""
+        """See `RunningCall.function`."""
         return function_name(self._func, *self._args)
 
     @property
     def owner(self) -> object:
-        """See `Running.owner`."""
+        """See `RunningCall.owner`."""
         return self._pool
 
-    def heeds(self) -> bool:
-        """See `Running.heeds`."""
-        return self.token._heeds()
+    def is_cooperative(self) -> bool:
+        """See `RunningCall.is_cooperative`."""
+        return self.token._is_cooperative()
 
 
-def _call_now(func: Callable[..., None], *args: object) -> None:
+def _call_inline(func: Callable[..., None], *args: object) -> None:
     func(*args)
 
 
-def _spread(func: Callable[..., T], args: tuple[object, ...]) -> T:
+def _star_call(func: Callable[..., T], args: tuple[object, ...]) -> T:
     return func(*args)
 
 
 @final
-class Turn(Caller, Job):
+class MapWorkItem(ItemRunner, WorkItem):
     """Items of a map, one after the other in one thread: all that are there, or just one.
 
     What is submitted to the pool after them has its place behind them in the queue.
@@ -199,27 +199,27 @@ class Turn(Caller, Job):
         batch: The items.
         pool: Where they run.
         context: What each gets a copy of.
-        one: Whether it is for one item.
+        single: Whether it is for one item.
     """
 
-    __slots__ = ("_context", "_one", "_pool")
+    __slots__ = ("_context", "_pool", "_single")
 
-    def __init__(self, batch: Batch[Any], pool: Pool, context: Context, *, one: bool) -> None:
+    def __init__(self, batch: Batch[Any], pool: Pool, context: Context, *, single: bool) -> None:
         super().__init__(batch)
         self._pool = pool
         self._context = context
-        self._one = one
+        self._single = single
         self.token = StopToken()
 
     def run(self) -> None:
-        """See `Job.run`."""
+        """See `WorkItem.run`."""
         self.thread = threading.get_ident()
-        by_thread[self.thread] = self
+        token_by_thread[self.thread] = self
         self._pool.waiting.pop(self, None)
         try:
             self._take()
         finally:
-            del by_thread[self.thread]
+            del token_by_thread[self.thread]
 
     def _take(self) -> None:
         take, copy = self.batch.pending.get_nowait, self._context.copy
@@ -227,53 +227,53 @@ class Turn(Caller, Job):
             try:
                 item = take()
             except Empty:
-                if self._ends():
+                if self._try_finish():
                     return
                 continue
             if item is not None:
                 copy().run(self.call, item)
                 item = None  # not to be kept
-            if self._one:
+            if self._single:
                 return
 
-    def _ends(self) -> bool:
+    def _try_finish(self) -> bool:
         # Who adds an item looks how many turns there are; who ends looks for items.
-        if self._one:
+        if self._single:
             return True
-        servers = self.batch.servers
+        servers = self.batch.consumers
         servers.remove(self)
         if self.batch.pending.empty():
             return True
         servers.append(self)
         return False
 
-    def withdraw(self) -> None:
-        """See `Job.withdraw`."""
+    def cancel_pending(self) -> None:
+        """See `WorkItem.cancel_pending`."""
         self._pool.waiting.pop(self, None)
         self.batch.closed = True
         self.batch.drop_pending()
-        self.batch.wake()
+        self.batch.notify_reader()
 
     def fail(self, error: Exception) -> None:
-        """See `Job.fail`."""
+        """See `WorkItem.fail`."""
         self._pool.waiting.pop(self, None)
         batch = self.batch
         with suppress(Empty):
             while True:
                 if (item := batch.pending.get_nowait()) is not None:
-                    batch.settle(item, FAILED, error)
+                    batch.set_outcome(item, FAILED, error)
 
     def stop(self, reason: str | None) -> None:
-        """See `Job.stop`."""
+        """See `WorkItem.stop`."""
         self.batch.close(reason)
 
-    def running(self) -> list[Running]:
-        """See `Job.running`: the batch is registered itself."""
+    def running_calls(self) -> list[RunningCall]:
+        """See `WorkItem.running_calls`: the batch is registered itself."""
         return []
 
 
 @final
-class Mapped(Generic[T]):
+class MapIterator(Generic[T]):
     """The results of a map.
 
     Args:
@@ -282,7 +282,7 @@ class Mapped(Generic[T]):
         iterables: Where its positional arguments come from.
         timeout: Seconds that all of it may take, or None.
         buffersize: How many items may be taken ahead of the reader; None means all.
-        keep: What is to live as long as further items are to be added.
+        owner: What is to live as long as further items are to be added.
     """
 
     def __init__(
@@ -293,7 +293,7 @@ class Mapped(Generic[T]):
         *,
         timeout: float | None,
         buffersize: int | None,
-        keep: object,
+        owner: object,
     ) -> None:
         self._pool = pool
         self._timeout = timeout
@@ -305,22 +305,22 @@ class Mapped(Generic[T]):
             func,
             owner=pool,
             ordered=True,
-            kept=(BaseException,),
-            post=_call_now,
-            staff=do_nothing,
-            expected=(futures.CancelledError,),
+            captured_errors=(BaseException,),
+            call_soon_threadsafe=_call_inline,
+            request_consumer=do_nothing,
+            silent_late_errors=(futures.CancelledError,),
         )
         if len(iterables) != 1:
-            self._batch.func = partial(_spread, func)
+            self._batch.func = partial(_star_call, func)
         self._batch.closed = False
         self._context = copy_context()
         self._is_buffered = buffersize is not None
-        self._kept = keep if self._is_buffered else None
+        self._owner = owner if self._is_buffered else None
         self._feed(buffersize)
 
     def results(self) -> Iterator[T]:
         """Give the results in the order of the items."""
-        queue = self._batch.queue
+        queue = self._batch.output
         try:
             while True:
                 if self._is_buffered:
@@ -338,39 +338,39 @@ class Mapped(Generic[T]):
             pool.check_open()
             batch.put(index, arg)
             if self._is_buffered:
-                turn = Turn(batch, pool, self._context, one=True)
-                pool.add(turn, turn)
-            elif len(batch.servers) < pool.size:
-                turn = Turn(batch, pool, self._context, one=False)
-                batch.servers.append(turn)
-                pool.add(turn, turn)
+                work_item = MapWorkItem(batch, pool, self._context, single=True)
+                pool.add(work_item, work_item)
+            elif len(batch.consumers) < pool.size:
+                work_item = MapWorkItem(batch, pool, self._context, single=False)
+                batch.consumers.append(work_item)
+                pool.add(work_item, work_item)
             if batch.closed:  # in this very moment
                 batch.drop_pending()
 
     def _wait(self, item: Item[T]) -> None:
-        while item.state == WAITS:
+        while item.state == PENDING:
             left = self._deadline - time.monotonic()
             if self._timeout is not None and left <= 0:
                 name = f"map of {self._batch.function}"
                 raise CallTimeoutError(name, self._timeout)
-            self._batch.block(item, min(left, threading.TIMEOUT_MAX))
+            self._batch.wait_blocking(item, min(left, threading.TIMEOUT_MAX))
 
     def _leave(self) -> None:
         batch = self._batch
-        if batch.queue:
+        if batch.output:
             batch.close("its map was left")
             batch.drop_pending()
-            for item in list(batch.busy):
+            for item in list(batch.running):
                 batch.abandon(item)
             for job in list(self._pool.waiting.values()):
-                if isinstance(job, Turn) and job.batch is batch:
-                    job.withdraw()
+                if isinstance(job, MapWorkItem) and job.batch is batch:
+                    job.cancel_pending()
             self._pool.wake()
-        batch.leave()
+        batch.detach_reader()
 
 
 def _outcome(item: Item[T]) -> T:
-    if item.state == DROPPED:
+    if item.state == DISCARDED:
         raise futures.CancelledError
     outcome, item.outcome = item.outcome, None
     if item.state == SUCCEEDED:

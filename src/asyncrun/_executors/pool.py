@@ -1,6 +1,6 @@
 """Threads that take work from one queue: what an `Executor` is made of.
 
-Rules of this room:
+Rules of this module:
 
 - Threads come when there is work and nobody idles, up to a number; they are daemons, and end when
   the pool is closed or the process ends.
@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Final, final
 
 from .._core.errors import ShutDownError, WrongStateError
 from .._core.registry import register
-from .work_item import Initialization, Job
+from .work_item import Initialization, WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.registry import Running
+    from .._core.registry import RunningCall
     from .._core.stop import StopToken
 
 
 _pools: Final[dict[weakref.ref[Pool], None]] = {}
-exiting: Final = threading.Event()
+interpreter_exiting: Final = threading.Event()
 """Whether the interpreter ends, and no pool takes more work."""
 
 
@@ -56,25 +56,25 @@ class Pool:
         closed: Whether it takes no more work.
         stopped: Whether what it has is to be stopped; work that begins looks, and stops itself.
         reason: Why.
-        link: What closes the pool when its user is gone.
+        owner_ref: What closes the pool when its user is gone.
     """
 
     __slots__ = (
         "__weakref__",
-        "_at_work",
-        "_coming",
+        "_active",
         "_ended",
         "_idle",
         "_initialize",
+        "_is_abandoned",
         "_is_broken",
-        "_is_given_up",
         "_name",
         "_numbers",
         "_prefix",
+        "_starting",
         "_wakers",
         "closed",
         "grace",
-        "link",
+        "owner_ref",
         "queue",
         "reason",
         "size",
@@ -83,13 +83,13 @@ class Pool:
         "waiting",
     )
 
-    queue: SimpleQueue[Job | None]
-    waiting: dict[object, Job]
+    queue: SimpleQueue[WorkItem | None]
+    waiting: dict[object, WorkItem]
     threads: set[threading.Thread]
     closed: bool
     stopped: bool
     reason: str | None
-    link: object
+    owner_ref: object
 
     def __init__(
         self,
@@ -107,26 +107,26 @@ class Pool:
         self._initialize = initialize
         self.closed = self.stopped = False
         self._is_broken = False
-        self._is_given_up = False
+        self._is_abandoned = False
         self.reason = None
-        self.forget()
-        _note(self)
-        if exiting.is_set():  # whoever sets that looks for pools afterwards
+        self.reset_after_fork()
+        _register(self)
+        if interpreter_exiting.is_set():  # whoever sets that looks for pools afterwards
             self.closed = True
 
     def __repr__(self) -> str:
         return self._name
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin with nothing: as after a fork, when the threads are in another process."""
         self.queue = SimpleQueue()
         self.waiting = {}
         self.threads = set()
         self._idle: dict[threading.Thread, None] = {}
-        self._coming: dict[threading.Thread, None] = {}
+        self._starting: dict[threading.Thread, None] = {}
         self._ended: list[threading.Thread] = []
         self._wakers: dict[threading.Lock, None] = {}
-        self._at_work: dict[threading.Thread, Job] = {}
+        self._active: dict[threading.Thread, WorkItem] = {}
         self._numbers = itertools.count()
         register(self)
 
@@ -141,17 +141,17 @@ class Pool:
             return
         if self._is_broken:
             raise _broken()
-        if exiting.is_set():
+        if interpreter_exiting.is_set():
             raise ShutDownError(self, "ends with the interpreter", "interpreter shutdown")
         what = f"was stopped: {self.reason}" if self.reason else "was shut down"
         raise ShutDownError(self, what)
 
-    def add(self, key: object, job: Job) -> None:
+    def add(self, key: object, item: WorkItem) -> None:
         """Have something done.
 
         Args:
             key: What stands for it.
-            job: What to do.
+            item: What to do.
 
         Raises:
             ShutDownError: It was closed meanwhile (a `RuntimeError`).
@@ -159,46 +159,46 @@ class Pool:
             RuntimeError: It has no thread, and the system gives it none.
         """
         try:
-            self.waiting[key] = job
-            self.queue.put(job)
+            self.waiting[key] = item
+            self.queue.put(item)
             if len(self.threads) < self.size:
-                self._hire()
+                self._start_thread_if_needed()
         except BaseException as exc:  # noqa: ASYNC103 - it may be a KeyboardInterrupt
             # Where the system gives no thread, one that there is will get to it.
             if not (isinstance(exc, RuntimeError) and self.threads):
-                self._take_back(key, job)
+                self._take_back(key, item)
                 raise
         if self.closed and self.waiting.get(key) is not None:
-            self._take_back(key, job)
+            self._take_back(key, item)
             self.check_open()
 
-    def _take_back(self, key: object, job: Job) -> None:
-        job.withdraw()
+    def _take_back(self, key: object, item: WorkItem) -> None:
+        item.cancel_pending()
         self.waiting.pop(key, None)
         self.wake()
 
-    def _hire(self) -> None:
+    def _start_thread_if_needed(self) -> None:
         """Start a thread if there is more work than threads that wait for it, or will soon."""
         # Who adds work looks who is idle; who is idle no longer looks for work.
-        coming = self._begun()
+        coming = self._started()
         if self.queue.qsize() <= len(self._idle) + len(coming):
             return
         if len(self.threads.union(coming)) >= self.size:
             return
-        thread = threading.Thread(target=self._work, name=self._prefix, daemon=True)
-        self._coming[thread] = None
+        thread = threading.Thread(target=self._thread_main, name=self._prefix, daemon=True)
+        self._starting[thread] = None
         try:
             thread.start()
         except RuntimeError:  # the system gives none
-            self._coming.pop(thread, None)
+            self._starting.pop(thread, None)
             raise
 
-    def _begun(self) -> list[threading.Thread]:
+    def _started(self) -> list[threading.Thread]:
         """Give the threads that were started and have not asked for work yet."""
         # Where a KeyboardInterrupt has come before it was started, a thread has no identity.
-        return [thread for thread in list(self._coming) if thread.ident is not None]
+        return [thread for thread in list(self._starting) if thread.ident is not None]
 
-    def _work(self) -> None:
+    def _thread_main(self) -> None:
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
         # closed at exit while a call holds its lock, CPython would abort.
         _pinned = sys.stdin, sys.stdout, sys.stderr
@@ -209,77 +209,77 @@ class Pool:
             self.threads.add(thread)
         try:
             if thread in self.threads and self._is_initialized(thread):
-                while (job := self._next(thread)) is not None:
-                    self._do(job, thread)
-                    del job  # it is not to be kept while this waits for more
+                while (item := self._next(thread)) is not None:
+                    self._run_item(item, thread)
+                    del item  # it is not to be kept while this waits for more
         finally:
             self._ended.append(thread)
             self.threads.discard(thread)
-            self._coming.pop(thread, None)
+            self._starting.pop(thread, None)
             self.wake()
 
-    def _do(self, job: Job, thread: threading.Thread) -> None:
-        self._at_work[thread] = job
+    def _run_item(self, item: WorkItem, thread: threading.Thread) -> None:
+        self._active[thread] = item
         if self.stopped:  # whoever sets that looks afterwards who is at work
-            job.withdraw()
-            job.stop(self.reason)
+            item.cancel_pending()
+            item.stop(self.reason)
             self.wake()
         try:
-            job.run()
+            item.run()
         except BaseException:  # noqa: ASYNC103 - the thread is to go on
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
             logging.getLogger("asyncrun").critical("%r: an error in a worker", self, exc_info=True)
         finally:
-            del job, self._at_work[thread]  # the traceback of an error may hold this frame
+            del item, self._active[thread]  # the traceback of an error may hold this frame
             if self._wakers:
                 self.wake()
 
-    def _next(self, thread: threading.Thread) -> Job | None:
+    def _next(self, thread: threading.Thread) -> WorkItem | None:
         """Wait for work; give None when there will be no more."""
-        job, is_idle = None, False
+        item, is_idle = None, False
         try:
-            job = self.queue.get_nowait()
+            item = self.queue.get_nowait()
         except Empty:
             is_idle = True
         if is_idle:  # outside of the handler: the error is not to be kept for so long
             self._idle[thread] = None
-            self._coming.pop(thread, None)
-            job = self.queue.get()
+            self._starting.pop(thread, None)
+            item = self.queue.get()
             self._idle.pop(thread, None)
-        if job is None:
+        if item is None:
             self.queue.put(None)
             return None
-        if self._coming:
-            self._coming.pop(thread, None)
+        if self._starting:
+            self._starting.pop(thread, None)
         if len(self.threads) < self.size:
             with suppress(RuntimeError):  # then it is done later
-                self._hire()
-        return job
+                self._start_thread_if_needed()
+        return item
 
     def _is_initialized(self, thread: threading.Thread) -> bool:
         if self._initialize is None:
             return True
-        job = Initialization(self._initialize)
-        self._do(job, thread)
-        if job.has_failed:
+        item = Initialization(self._initialize)
+        self._run_item(item, thread)
+        if item.has_failed:
             self._is_broken = self.closed = True
             with suppress(Empty):
                 while True:
-                    if (other := self.queue.get_nowait()) is not None:
-                        other.fail(_broken())
+                    if (waiting := self.queue.get_nowait()) is not None:
+                        waiting.fail(_broken())
             self.queue.put(None)
-        return not job.has_failed
+        return not item.has_failed
 
     def close(self) -> None:
         """Take no more work, and let the threads end when all of it is done."""
         self.closed = True
         self.queue.put(None)  # each that ends passes it on
 
-    def withdraw(self) -> None:
+    def cancel_pending(self) -> None:
         """Drop what has not begun."""
-        for job in [*self.waiting.values(), *self._at_work.values()]:
-            job.withdraw()
+        for item in [*self.waiting.values(), *self._active.values()]:
+            item.cancel_pending()
         self.wake()
 
     def stop(self, reason: str | None) -> None:
@@ -291,9 +291,9 @@ class Pool:
         if not self.stopped:
             self.reason = reason
         self.stopped = self.closed = True
-        self.withdraw()
-        for job in list(self._at_work.values()):
-            job.stop(self.reason)
+        self.cancel_pending()
+        for item in list(self._active.values()):
+            item.stop(self.reason)
         self.close()
         self.wake()
 
@@ -307,15 +307,15 @@ class Pool:
             WrongStateError: This is a thread of the pool (a `RuntimeError`).
         """
         if threading.current_thread() in self.threads:
-            cure = "a call of its own cannot wait for that, use shutdown(wait=False)"
-            raise WrongStateError(self, "ends when its calls have ended", cure)
+            hint = "a call of its own cannot wait for that, use shutdown(wait=False)"
+            raise WrongStateError(self, "ends when its calls have ended", hint)
         while True:
             self._wait_while(lambda: self._is_busy(pending=pending), None)
-            if not self._is_given_up:
+            if not self._is_abandoned:
                 self._wait_while(self._is_ending, time.monotonic() + self.grace)
             if not self._is_busy(pending=pending):  # what has ended may have made room for more
                 break
-        self._is_given_up = True
+        self._is_abandoned = True
         for thread in list(self._ended):
             thread.join()  # it is about to
 
@@ -329,7 +329,7 @@ class Pool:
             How many threads still run such a call.
         """
         self._wait_while(lambda: self._is_busy(pending=False), deadline)
-        return sum(token is None or not token._set for token in self._tokens(self.threads))
+        return sum(token is None or not token._set for token in self._active_tokens(self.threads))
 
     def wake(self) -> None:
         """Let those who wait for the end look again; from any thread."""
@@ -338,12 +338,12 @@ class Pool:
                 waker.release()
 
     def is_busy(self) -> bool:
-        """See `Several.is_busy`."""
-        return bool(self._at_work)
+        """See `CallSource.is_busy`."""
+        return bool(self._active)
 
-    def running(self) -> list[Running]:
-        """See `Several.running`."""
-        return [call for job in list(self._at_work.values()) for call in job.running()]
+    def running_calls(self) -> list[RunningCall]:
+        """See `CallSource.running_calls`."""
+        return [call for item in list(self._active.values()) for call in item.running_calls()]
 
     def _wait_while(self, busy: Callable[[], bool], deadline: float | None) -> None:
         waker = threading.Lock()
@@ -360,16 +360,18 @@ class Pool:
 
     def _is_busy(self, *, pending: bool) -> bool:
         waits = bool(self.waiting)  # first: what begins after this has a thread
-        tokens = self._tokens(self.threads.union(self._begun()))
+        tokens = self._active_tokens(self.threads.union(self._started()))
         if any(token is None or not token._set for token in tokens):
             return True
         return pending and waits
 
     def _is_ending(self) -> bool:
-        return any(token is None or token._heeds() for token in self._tokens(self.threads))
+        return any(
+            token is None or token._is_cooperative() for token in self._active_tokens(self.threads)
+        )
 
-    def _tokens(self, threads: set[threading.Thread]) -> list[StopToken | None]:
-        return [getattr(self._at_work.get(thread), "token", None) for thread in list(threads)]
+    def _active_tokens(self, threads: set[threading.Thread]) -> list[StopToken | None]:
+        return [getattr(self._active.get(thread), "token", None) for thread in list(threads)]
 
 
 def _broken() -> Exception:
@@ -378,7 +380,7 @@ def _broken() -> Exception:
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore")
 
 
-def _note(pool: Pool) -> None:
+def _register(pool: Pool) -> None:
     _pools[weakref.ref(pool, _forget)] = None
 
 

@@ -1,6 +1,6 @@
 """The map of an `Executor` whose ``submit`` somebody has replaced.
 
-Rules of this room:
+Rules of this module:
 
 - Each item goes through ``submit``, as in `concurrent.futures.Executor.map`: progress bars and
   tracers replace it, on a subclass, on one executor or on the class, and count on that.

@@ -1,6 +1,6 @@
 """The `concurrent.futures` face: `Executor`.
 
-Rules of this room:
+Rules of this module:
 
 - What `concurrent.futures` documents of an executor holds, to the messages that programs look for.
 - Leaving the block by an error asks everything to stop; a KeyboardInterrupt is as quiet about what
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from .._core.checks import check_count, check_seconds
 from .._core.errors import WrongFunctionError
 from .._core.registry import all_running, log_left_behind, snapshot
-from .at_exit import finish_at_exit
-from .futures import FutureCall, Mapped
+from .at_exit import install_exit_hook
+from .futures import FutureCall, MapIterator
 from .pool import Pool
 from .submitted_map import Submitted
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 _count: Final = itertools.count()
 
-finish_at_exit()
+install_exit_hook()
 
 
 class Executor(ThreadPoolExecutor):
@@ -98,7 +98,7 @@ class Executor(ThreadPoolExecutor):
             initialize=None if initializer is None else partial(initializer, *initargs),
         )
         # What lives on without it ends when its work is done.
-        self._pool.link = weakref.ref(self, partial(_close, self._pool))
+        self._pool.owner_ref = weakref.ref(self, partial(_close, self._pool))
         del self._idle_semaphore  # nobody counts with it
         # Private, but there are monitors that count them.
         self._threads = self._pool.threads
@@ -171,8 +171,8 @@ class Executor(ThreadPoolExecutor):
             return Submitted(
                 submit, fn, iterables, timeout=timeout, buffersize=buffersize
             ).results()
-        mapped = Mapped(
-            self._pool, fn, iterables, timeout=timeout, buffersize=buffersize, keep=self
+        mapped = MapIterator(
+            self._pool, fn, iterables, timeout=timeout, buffersize=buffersize, owner=self
         )
         return mapped.results()
 
@@ -190,7 +190,7 @@ class Executor(ThreadPoolExecutor):
         self._shutdown = True
         self._pool.close()
         if cancel_futures:
-            self._pool.withdraw()
+            self._pool.cancel_pending()
         if wait:
             self._pool.wait()
 

@@ -1,7 +1,7 @@
 """What a thread of a pool is given to do.
 
-Rule of this room: a job is listed by its pool, as waiting or at work; so whoever stops the pool
-finds it. While it runs a user's code, that code finds it by its thread (`by_thread`).
+Rule of this module: a job is listed by its pool, as waiting or at work; so whoever stops the pool
+finds it. While it runs a user's code, that code finds it by its thread (`token_by_thread`).
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, final
 
-from .._core.stop import StopToken, by_thread
+from .._core.stop import StopToken, token_by_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.registry import Running
+    from .._core.registry import RunningCall
 
 
-class Job(ABC):
+class WorkItem(ABC):
     """Something that a thread of a pool is to do.
 
     Attributes:
@@ -35,7 +35,7 @@ class Job(ABC):
         ...
 
     @abstractmethod
-    def withdraw(self) -> None:
+    def cancel_pending(self) -> None:
         """See to it that what has not begun never does; from any thread."""
         ...
 
@@ -50,13 +50,13 @@ class Job(ABC):
         ...
 
     @abstractmethod
-    def running(self) -> list[Running]:
+    def running_calls(self) -> list[RunningCall]:
         """Give the calls that run, but for those that are registered in another way."""
         ...
 
 
 @final
-class Initialization(Job):
+class Initialization(WorkItem):
     """What a thread does first."""
 
     __slots__ = ("_func", "has_failed", "token")
@@ -68,7 +68,7 @@ class Initialization(Job):
 
     def run(self) -> None:
         ident = threading.get_ident()
-        by_thread[ident] = self
+        token_by_thread[ident] = self
         try:
             self._func()
         except BaseException:  # noqa: ASYNC103 - whatever it is, the pool cannot be used
@@ -78,14 +78,14 @@ class Initialization(Job):
         else:
             self.has_failed = False
         finally:
-            del by_thread[ident]
+            del token_by_thread[ident]
 
-    def withdraw(self) -> None: ...
+    def cancel_pending(self) -> None: ...
 
     def fail(self, error: Exception) -> None: ...
 
     def stop(self, reason: str | None) -> None:
         self.token._stop(reason)
 
-    def running(self) -> list[Running]:
+    def running_calls(self) -> list[RunningCall]:
         return []

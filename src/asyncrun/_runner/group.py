@@ -1,6 +1,6 @@
 """A task group whose tasks and calls end together: what a `Runner` is made of.
 
-Rules of this room (DESIGN.md, 9, 10 and 12):
+Rules of this module (DESIGN.md, 9, 10 and 12):
 
 - Everything runs in one AnyIO task group. When it fails, is cancelled or is stopped, it is
   cancelled first and the tokens are set in the same breath, so that a task of the group ends by
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, final
 import anyio
 import anyio.lowlevel
 
-from .._core.errors import Stopped, WrongStateError, first_of
+from .._core.errors import Stopped, WrongStateError, first_leaf
 from .._core.registry import all_running, log_left_behind
-from .._core.stop import NEVER, StopSource, StopToken, current
-from .._system.eventloop import loop_poster
+from .._core.stop import DETACHED, StopSource, StopToken, current_token
+from .._system.eventloop import threadsafe_caller
 from .._system.wakeup import waking_the_loop
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from .._core.call import Call
-    from .._core.registry import Running
+    from .._core.registry import RunningCall
 
 T = TypeVar("T")
 
-USE: Final = "use it as `async with Runner() as runner:`"
+USAGE: Final = "use it as `async with Runner() as runner:`"
 
 
 WAYS_BACK: Final = {
@@ -58,7 +58,7 @@ class State(Enum):
 
     NEW = "is not entered yet"
     ENTERED = "is entered already"
-    LEFT = "was left already"
+    EXITED = "was left already"
 
 
 @final
@@ -69,7 +69,7 @@ class Group:
         owner: Whose it is: the owner of its calls, and the name in its messages.
         grace: Seconds to wait for calls that were asked to stop.
         drain_timeout: Seconds that a normal end waits for tasks and calls, or None.
-        close: What is to be awaited at the very end, after them.
+        on_close: What is to be awaited at the very end, after them.
     """
 
     def __init__(
@@ -78,24 +78,24 @@ class Group:
         *,
         grace: float,
         drain_timeout: float | None,
-        close: Callable[[], Coroutine[Any, Any, None]],
+        on_close: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.owner: object = owner
         self.grace: float = grace
         self._drain_timeout = drain_timeout
-        self._close = close
+        self._on_close = on_close
         self._state = State.NEW
         self._source = StopSource()
-        self._waits: dict[Call[Any], anyio.CancelScope] = {}
+        self._outside_waits: dict[Call[Any], anyio.CancelScope] = {}
         self._tasks = 0
-        self._own: set[int] = set()
+        self._task_ids: set[int] = set()
 
     @property
     def token(self) -> StopToken:
         """The token that is set when the group stops."""
         return self._source.token
 
-    async def enter(self) -> None:
+    async def open(self) -> None:
         """Open the group in this task.
 
         On cancel: it is not opened.
@@ -104,19 +104,19 @@ class Group:
             WrongStateError: It was entered before (a `RuntimeError`).
         """
         if self._state is not State.NEW:
-            cure = "a runner can be entered once, make a new one"
-            raise WrongStateError(self.owner, self._state.value, cure)
-        self.post: Callable[..., None] = loop_poster()
+            hint = "a runner can be entered once, make a new one"
+            raise WrongStateError(self.owner, self._state.value, hint)
+        self.call_soon_threadsafe: Callable[..., None] = threadsafe_caller()
         self._changed = anyio.Event()
-        self._group: TaskGroup = anyio.create_task_group()
-        await self._group.__aenter__()
-        self._own.add(anyio.get_current_task().id)
+        self._task_group: TaskGroup = anyio.create_task_group()
+        await self._task_group.__aenter__()
+        self._task_ids.add(anyio.get_current_task().id)
         self._thread = threading.get_ident()
         self._wakeup = waking_the_loop()
         self._wakeup.__enter__()
         self._state = State.ENTERED
 
-    async def leave(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
+    async def close(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
         """Wait for everything, or for its end by force; then for calls that are likely to end.
 
         On cancel: the group ends by force.
@@ -129,16 +129,16 @@ class Group:
             Whether that error is to be swallowed: it was the group's own cancellation.
         """
         try:
-            return await self._leave(exc, traceback)  # noqa: ASYNC102 - if nothing is wrong
+            return await self._close(exc, traceback)  # noqa: ASYNC102 - if nothing is wrong
         finally:
-            self._state = State.LEFT
+            self._state = State.EXITED
             try:
                 with anyio.move_on_after(self.grace, shield=True):
                     await self._wait_while(self._is_ending)
-                await self._close()  # noqa: ASYNC102 - shielded and bounded
+                await self._on_close()  # noqa: ASYNC102 - shielded and bounded
             finally:
                 self._wakeup.__exit__(None, None, None)
-                log_left_behind(self.owner, self.running())
+                log_left_behind(self.owner, self.running_calls())
                 del exc, traceback
 
     def check_entered(self, caller: str) -> None:
@@ -152,12 +152,12 @@ class Group:
                 event loop's (a `RuntimeError`).
         """
         if self._state is State.NEW:
-            raise WrongStateError(self.owner, self._state.value, USE)
-        if self._state is State.LEFT:
+            raise WrongStateError(self.owner, self._state.value, USAGE)
+        if self._state is State.EXITED:
             raise WrongStateError(self.owner, self._state.value, "make a new one")
         if self._thread != threading.get_ident():
-            cure = f"go through {WAYS_BACK[caller]}, {WHERE}"
-            raise WrongStateError(self.owner, "belongs to the thread of its event loop", cure)
+            hint = f"go through {WAYS_BACK[caller]}, {WHERE}"
+            raise WrongStateError(self.owner, "belongs to the thread of its event loop", hint)
 
     def stop(self, reason: str | None) -> None:
         """Cancel every task and set the token; from any thread.
@@ -169,18 +169,18 @@ class Group:
             WrongStateError: It is not entered yet (a `RuntimeError`).
         """
         if self._state is State.NEW:
-            raise WrongStateError(self.owner, self._state.value, USE)
+            raise WrongStateError(self.owner, self._state.value, USAGE)
         # Posted first, so that no `Stopped` of a call reaches its task before the cancellation.
-        self.post(self.halt, reason)
+        self.call_soon_threadsafe(self.cancel, reason)
         self._source.stop(reason)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> anyio.TaskHandle[T]:
         """Start a task; an error of it stops the group."""
-        handle = self._group.create_task(self._guard(coroutine), name=name)
+        handle = self._task_group.create_task(self._run_task(coroutine), name=name)
         self._tasks += 1
         return handle
 
-    async def wait_for(self, call: Call[T], run: Callable[[Call[T]], Coroutine[Any, Any, T]]) -> T:
+    async def run_call(self, call: Call[T], run: Callable[[Call[T]], Coroutine[Any, Any, T]]) -> T:
         """Run a call for a task of this event loop, which may be one of the group's or not.
 
         On cancel: as `Worker.run`.
@@ -197,18 +197,18 @@ class Group:
         """
         stopped = self._source.token.is_set()
         if stopped:
-            self._group.cancel_scope.cancel()  # a stop in another thread may be on its way
-        if anyio.get_current_task().id in self._own:
+            self._task_group.cancel_scope.cancel()  # a stop in another thread may be on its way
+        if anyio.get_current_task().id in self._task_ids:
             return await run(call)  # cancelled with the group, unless the task is shielded
         with anyio.CancelScope() as scope:
-            self._waits[call] = scope
+            self._outside_waits[call] = scope
             if stopped:
                 scope.cancel()
             try:
                 return await run(call)
             finally:
-                del self._waits[call]
-                self._left()
+                del self._outside_waits[call]
+                self._notify_if_empty()
         return await self.raise_stopped()
 
     async def raise_stopped(self) -> NoReturn:
@@ -219,11 +219,11 @@ class Group:
         Raises:
             Stopped: It is another task.
         """
-        self._group.cancel_scope.cancel()  # a stop in another thread may be on its way
+        self._task_group.cancel_scope.cancel()  # a stop in another thread may be on its way
         await anyio.lowlevel.checkpoint_if_cancelled()
         raise Stopped(self._source.token.reason)
 
-    def running(self) -> list[Running]:
+    def running_calls(self) -> list[RunningCall]:
         """Give the calls that have begun and not ended."""
         return [call for call in all_running() if call.owner is self.owner]
 
@@ -231,43 +231,43 @@ class Group:
         """Note that a call has ended that nobody waited for."""
         self._changed.set()
 
-    async def _guard(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        current.set(NEVER)  # a call that starts a task does not lend it its token
+    async def _run_task(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        current_token.set(DETACHED)  # a call that starts a task does not lend it its token
         task = anyio.get_current_task().id
-        self._own.add(task)
+        self._task_ids.add(task)
         try:
             return await coroutine
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as exc:
-            await self._raise_cancellation(exc)  # noqa: ASYNC120 - that is what it is for
-            self.halt(why(exc))
+            await self._prefer_cancellation(exc)  # noqa: ASYNC120 - that is what it is for
+            self.cancel(stop_reason(exc))
             raise
         finally:
-            self._own.remove(task)
+            self._task_ids.remove(task)
             self._tasks -= 1
-            self._left()
+            self._notify_if_empty()
 
-    async def _raise_cancellation(self, error: BaseException) -> None:
+    async def _prefer_cancellation(self, error: BaseException) -> None:
         # A shielded wait gets to see the `Stopped` of its call. Once the runner is stopping, the
         # task ends by the cancellation that the shield kept off.
         if isinstance(error, Stopped) and self._source.token.is_set():
-            self._group.cancel_scope.cancel()
+            self._task_group.cancel_scope.cancel()
             await anyio.lowlevel.checkpoint_if_cancelled()
 
-    def halt(self, reason: str | None) -> None:
+    def cancel(self, reason: str | None) -> None:
         """Cancel every task, and set the token; in the event loop's thread."""
-        self._group.cancel_scope.cancel()
-        if self._waits:
+        self._task_group.cancel_scope.cancel()
+        if self._outside_waits:
             # A turn later those below the group's own tasks are gone, and do not cost twice.
-            self.post(self._cancel_waits)
+            self.call_soon_threadsafe(self._cancel_waits)
         self._source.stop(reason)
 
     def _cancel_waits(self) -> None:
-        for scope in list(self._waits.values()):
+        for scope in list(self._outside_waits.values()):
             scope.cancel()
 
-    def _left(self) -> None:
+    def _notify_if_empty(self) -> None:
         if not self._is_busy():  # nobody waits for less than the last one
             self._changed.set()
 
@@ -276,14 +276,14 @@ class Group:
             self._changed = anyio.Event()
             await self._changed.wait()
 
-    async def _leave(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
+    async def _close(self, exc: BaseException | None, traceback: TracebackType | None) -> bool:
         try:
-            return await self._leave_group(exc, traceback)
+            return await self._exit_task_group(exc, traceback)
         except BaseExceptionGroup as group:
             interrupts, rest = group.split(KeyboardInterrupt)
             if interrupts is None:
                 raise
-            interrupt = first_of(interrupts)
+            interrupt = first_leaf(interrupts)
             del interrupts
         finally:
             del exc, traceback
@@ -292,7 +292,7 @@ class Group:
         finally:
             del interrupt, rest
 
-    async def _leave_group(
+    async def _exit_task_group(
         self, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         error = exc
@@ -302,17 +302,17 @@ class Group:
                 # Inside the group, so that its cancellation, by whatever, is seen here at once.
                 await self._drain()
             else:
-                await self._raise_cancellation(exc)
+                await self._prefer_cancellation(exc)
         except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
             error = caught
         try:
             if error is not None:
-                self.halt(why(error))
+                self.cancel(stop_reason(error))
         except BaseException as caught:  # noqa: ASYNC103, BLE001 - raised below
             error = caught
         try:
             kind = None if error is None else type(error)
-            swallowed = bool(await self._group.__aexit__(kind, error, traceback))
+            swallowed = bool(await self._task_group.__aexit__(kind, error, traceback))
             if error is not None and error is not exc and not swallowed:
                 raise error
             return swallowed
@@ -323,18 +323,20 @@ class Group:
         with anyio.move_on_after(self._drain_timeout):
             await self._wait_while(self._is_busy)
         if self._is_busy():
-            self.halt(f"its runner has waited {self._drain_timeout:g} s for it to end")
+            self.cancel(f"its runner has waited {self._drain_timeout:g} s for it to end")
         else:
-            self._state = State.LEFT
+            self._state = State.EXITED
 
     def _is_busy(self) -> bool:
-        return bool(self._tasks or self._waits)
+        return bool(self._tasks or self._outside_waits)
 
     def _is_ending(self) -> bool:
-        return bool(self._waits) or any(call.heeds() for call in self.running())
+        return bool(self._outside_waits) or any(
+            call.is_cooperative() for call in self.running_calls()
+        )
 
 
-def why(error: BaseException) -> str:
+def stop_reason(error: BaseException) -> str:
     """Say in a few words why a group ends."""
     if isinstance(error, anyio.get_cancelled_exc_class()):
         return "its runner was cancelled"

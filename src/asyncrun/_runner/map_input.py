@@ -1,6 +1,6 @@
 """The input of a map: taken item by item, and never far ahead of who reads the results.
 
-Rules of this room:
+Rules of this module:
 
 - The input is the user's: it is iterated in the event loop's thread, by one task at a time, and
   not closed.
@@ -24,38 +24,42 @@ if TYPE_CHECKING:
 
     from .._core.batch import Batch
 
-TURN: Final = 0.001
+YIELD_INTERVAL: Final = 0.001
 """Seconds after which a task that never has to wait lets the event loop turn."""
 
 
 @final
-class Intake:
+class MapInput:
     """Takes items from an input and puts them into a batch.
 
     Args:
         items: The input.
         batch: Where to put them.
-        buffer: How many of them may be there before the result of the first is read.
-        limit: How many of them may run at once.
+        buffersize: How many of them may be there before the result of the first is read.
+        max_concurrency: How many of them may run at once.
 
     Attributes:
         total: The length of the input, if it has one.
-        taken: How many items were taken.
-        given: How many of their results were read; for the reader to count.
-        low: When there are only so many more of the former, it is time to refill.
-        over: Whether nothing more is to come.
+        pulled: How many items were taken.
+        consumed: How many of their results were read; for the reader to count.
+        refill_below: When there are only so many more of the former, it is time to refill.
+        exhausted: Whether nothing more is to come.
         error: What the input raised.
     """
 
     total: int | None
-    taken: int
-    given: int
-    low: int
-    over: bool
+    pulled: int
+    consumed: int
+    refill_below: int
+    exhausted: bool
     error: BaseException | None
 
     def __init__(
-        self, items: Iterable[Any] | AsyncIterable[Any], batch: Batch[Any], buffer: int, limit: int
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        batch: Batch[Any],
+        buffersize: int,
+        max_concurrency: int,
     ) -> None:
         self._iterator: Iterator[Any] | None = None
         self._async_iterator: AsyncIterator[Any] | None = None
@@ -68,31 +72,33 @@ class Intake:
                 raise NotIterableError("Runner.map()", items) from exc
         self.total = _length(items)
         self._batch = batch
-        self._buffer = buffer
+        self._buffer = buffersize
         # To take several at once is faster; what is left must keep all slots busy meanwhile.
-        self.low = buffer * 3 // 4 if buffer >= 4 * limit else buffer - 1
-        self.taken = 0
-        self.given = 0
-        self.over = False
+        self.refill_below = (
+            buffersize * 3 // 4 if buffersize >= 4 * max_concurrency else buffersize - 1
+        )
+        self.pulled = 0
+        self.consumed = 0
+        self.exhausted = False
         self.error = None
-        self._room = anyio.Event()
+        self._capacity = anyio.Event()
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Tell whether one more item may be taken."""
-        return self.taken - self.given < self._buffer
+        return self.pulled - self.consumed < self._buffer
 
     def is_done(self) -> bool:
         """Tell whether all results were read that there will ever be."""
-        return self.over and self.given == self.taken
+        return self.exhausted and self.consumed == self.pulled
 
-    def refill(self) -> bool:
+    def pull(self) -> bool:
         """Take what there is room for, but not for long; tell whether there is more to take now."""
         if (iterator := self._iterator) is None:
-            self._room.set()  # it is for `feed`
+            self._capacity.set()  # it is for `pull_async`
             return False
-        batch, until = self._batch, time.monotonic() + TURN
-        ordered, queue, pending = batch.ordered, batch.queue, batch.pending
-        for index in range(self.taken, self.given + self._buffer):
+        batch, until = self._batch, time.monotonic() + YIELD_INTERVAL
+        ordered, queue, pending = batch.ordered, batch.output, batch.pending
+        for index in range(self.pulled, self.consumed + self._buffer):
             try:
                 arg = next(iterator)
             except Exception as exc:  # noqa: BLE001 - it is raised when the rest is done
@@ -102,16 +108,16 @@ class Intake:
             if ordered:
                 queue.append(item)
             pending.put(item)
-            self.taken = index + 1
+            self.pulled = index + 1
             if time.monotonic() >= until:
-                return self.has_room()
+                return self.has_capacity()
         return False
 
-    def forget(self) -> None:
+    def release_input(self) -> None:
         """Let go of the input."""
         self._iterator = self._async_iterator = None
 
-    async def feed(self, added: Callable[[], None]) -> None:
+    async def pull_async(self, added: Callable[[], None]) -> None:
         """Take items from an async input as long as there are any; from no other.
 
         On cancel: the input is left as it is.
@@ -119,11 +125,11 @@ class Intake:
         Args:
             added: To be called after each item.
         """
-        until = time.monotonic() + TURN
+        until = time.monotonic() + YIELD_INTERVAL
         while self._async_iterator is not None:
-            while not self.has_room():
-                self._room = anyio.Event()
-                await self._room.wait()
+            while not self.has_capacity():
+                self._capacity = anyio.Event()
+                await self._capacity.wait()
             try:
                 arg = await anext(self._async_iterator)
             except (Exception, Stopped) as exc:  # noqa: BLE001 - raised when the rest is done
@@ -131,21 +137,21 @@ class Intake:
                 return
             if self._batch.closed:  # in the meantime
                 return
-            self._batch.put(self.taken, arg)
-            self.taken += 1
+            self._batch.put(self.pulled, arg)
+            self.pulled += 1
             del arg
             added()
             if time.monotonic() >= until:  # it may be one that never waits
                 await anyio.lowlevel.checkpoint()
-                until = time.monotonic() + TURN
+                until = time.monotonic() + YIELD_INTERVAL
 
     def _end(self, error: BaseException, expected: type[Exception]) -> None:
         if not isinstance(error, expected):
             self.error = error
-        self.forget()
-        self.over = True
-        self.low = -1
-        self._batch.wake()
+        self.release_input()
+        self.exhausted = True
+        self.refill_below = -1
+        self._batch.notify_reader()
 
 
 def _length(items: object) -> int | None:

@@ -1,6 +1,6 @@
 """Many blocking calls as a stream of results: what `Runner.map` gives.
 
-Rules of this room:
+Rules of this module:
 
 - Here is the reader's side: to enter, to read, to leave; and what sees to it that there are
   workers, and that items which take too long have an outcome.
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final
 import anyio
 import anyio.lowlevel
 
-from .._core.batch import SUCCEEDED, WAITS, Batch
+from .._core.batch import PENDING, SUCCEEDED, Batch
 from .._core.errors import ItemTimeoutError, WrongStateError
 from .._core.registry import pid_of
 from .._workers.starvation import warn
-from .._workers.thread.worker import cancellations
-from .group import State, why
-from .map_input import TURN, Intake
+from .._workers.thread.worker import cancellation_types
+from .group import State, stop_reason
+from .map_input import YIELD_INTERVAL, MapInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Sequence
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from .._core.registry import Running
+    from .._core.registry import RunningCall
     from .._workers.base import Worker
     from .group import Group
 
 T_co = TypeVar("T_co", covariant=True)
 
-PATIENCE: Final = 1.0
+STALL_CHECK_INTERVAL: Final = 1.0
 """Seconds between two looks whether a map that waits can go on at all."""
 
-LOOKS: Final = 2
+STALL_CHECKS: Final = 2
 """How many of them in a row must find that it cannot, until it says so in the log."""
 
 
@@ -54,14 +54,14 @@ class Options:
     """The options of a map; see `Runner.map`."""
 
     ordered: bool
-    buffer: int
-    timeout: float | None
-    keep_errors: bool
-    limit: int
+    buffersize: int
+    item_timeout: float | None
+    return_exceptions: bool
+    max_concurrency: int
 
 
 @final
-class Results(Generic[T_co]):
+class MapResults(Generic[T_co]):
     """The results of a `Runner.map`: an async context manager, and in it an async iterator.
 
     It may be iterated by any task of its event loop, and by several, which then share the
@@ -77,29 +77,29 @@ class Results(Generic[T_co]):
         worker: Worker,
     ) -> None:
         self._options = options
-        self._limit = options.limit
+        self._max_concurrency = options.max_concurrency
         self._group = group
         self._worker = worker
         self._batch: Batch[Any] = Batch(
             func,
             owner=group.owner,
             ordered=options.ordered,
-            kept=(Exception,) if options.keep_errors else (),
-            post=group.post,
-            staff=self._staff,
-            expected=cancellations(),
+            captured_errors=(Exception,) if options.return_exceptions else (),
+            call_soon_threadsafe=group.call_soon_threadsafe,
+            request_consumer=self._request_consumer,
+            silent_late_errors=cancellation_types(),
         )
-        self._intake = Intake(items, self._batch, options.buffer, options.limit)
+        self._input = MapInput(items, self._batch, options.buffersize, options.max_concurrency)
         self._state = State.NEW
-        self._exit = ExitStack()
+        self._exit_stack = ExitStack()
         self._tasks: TaskGroup | None = None
         self._opened = anyio.Event()
         self._changed = anyio.Event()
-        self._reading = anyio.Lock(fast_acquire=True)
-        self._turn = 0.0
+        self._read_lock = anyio.Lock(fast_acquire=True)
+        self._yield_at = 0.0
         self._has_failed = False
-        self._is_asking = False
-        self._stuck_looks = 0
+        self._request_pending = False
+        self._stalled_checks = 0
         self._context = Context()
 
     def __repr__(self) -> str:
@@ -108,7 +108,7 @@ class Results(Generic[T_co]):
     @property
     def total(self) -> int | None:
         """How many items there are; None if the input has no length."""
-        return self._intake.total
+        return self._input.total
 
     @property
     def started(self) -> int:
@@ -128,7 +128,7 @@ class Results(Generic[T_co]):
     @property
     def running(self) -> int:
         """How many items run now; without those that have timed out, whose threads may be stuck."""
-        return len(self._batch.busy)
+        return len(self._batch.running)
 
     async def __aenter__(self) -> Self:
         if self._state is not State.NEW:
@@ -137,12 +137,12 @@ class Results(Generic[T_co]):
         self._state = State.ENTERED
         self._batch.closed = False
         self._context = copy_context()  # for the items, whoever reads the results
-        self._exit.enter_context(self._group.token.on_stop(self._on_stop))
+        self._exit_stack.enter_context(self._group.token.on_stop(self._on_stop))
         try:
-            self._group.spawn(self._keep(), repr(self))
+            self._group.spawn(self._hold_task_group(), repr(self))
             await self._opened.wait()
-            if not self._batch.closed and self._refill() and self._tasks is not None:
-                self._tasks.start_soon(self._fill)
+            if not self._batch.closed and self._pull() and self._tasks is not None:
+                self._tasks.start_soon(self._prefill)
         except BaseException:
             self._batch.close("its map was left")
             self._close()
@@ -156,19 +156,19 @@ class Results(Generic[T_co]):
         traceback: TracebackType | None,
     ) -> None:
         batch = self._batch
-        self._state = State.LEFT
+        self._state = State.EXITED
         try:
             batch.close("its map was left")
-            self._intake.forget()
+            self._input.release_input()
             batch.drop_pending()
-            for item in list(batch.busy):
+            for item in list(batch.running):
                 batch.abandon(item)
             is_cancelled = isinstance(exc, anyio.get_cancelled_exc_class())
             if not is_cancelled and not self._group.token.is_set():
                 with anyio.move_on_after(self._group.grace):
                     # To be cancelled is fine.
                     await self._wait_while(self._is_ending)  # noqa: ASYNC102
-                batch.given_up = True
+                batch.is_abandoned = True
         finally:
             self._close()
             del exc, traceback
@@ -178,8 +178,10 @@ class Results(Generic[T_co]):
     def _is_ending(self) -> bool:
         if self._tasks is None:  # nobody tells any longer when something has ended
             return False
-        stuck = list(self._batch.stuck)
-        return len(self._batch.servers) > len(stuck) or any(item.heeds() for item in stuck)
+        stuck = list(self._batch.abandoned)
+        return len(self._batch.consumers) > len(stuck) or any(
+            item.is_cooperative() for item in stuck
+        )
 
     async def _wait_while(self, busy: Callable[[], bool]) -> None:
         while busy():
@@ -187,39 +189,39 @@ class Results(Generic[T_co]):
             await self._changed.wait()
 
     def _close(self) -> None:
-        self._state = State.LEFT
+        self._state = State.EXITED
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
-        self._exit.close()
-        self._batch.wake()
-        self._batch.leave()
+        self._exit_stack.close()
+        self._batch.notify_reader()
+        self._batch.detach_reader()
 
-    async def _keep(self) -> None:
+    async def _hold_task_group(self) -> None:
         """Hold the tasks of this map, so that one cancellation ends them all."""
         try:
             async with anyio.create_task_group() as self._tasks:
                 self._opened.set()
                 if self._state is State.ENTERED:
-                    self._tasks.start_soon(self._intake.feed, self._staff)
-                    if self._options.timeout is not None:
-                        self._tasks.start_soon(self._watch, self._options.timeout)
+                    self._tasks.start_soon(self._input.pull_async, self._request_consumer)
+                    if self._options.item_timeout is not None:
+                        self._tasks.start_soon(self._enforce_timeouts, self._options.item_timeout)
                     await anyio.sleep_forever()
-            self._end_unasked()
+            self._fail_if_cancelled_alone()
         except anyio.get_cancelled_exc_class() as exc:
-            self._group.halt(why(exc))  # it is the group that is being cancelled
+            self._group.cancel(stop_reason(exc))  # it is the group that is being cancelled
             raise
         finally:
             self._tasks = None
             self._changed.set()
 
-    def _end_unasked(self) -> None:
+    def _fail_if_cancelled_alone(self) -> None:
         if not self._batch.closed:
             how = "was cancelled by its input, or by other means than AnyIO's"
             self._batch.fail(WrongStateError(self, how, "let the input raise something else"))
 
     def _on_stop(self) -> None:
         self._batch.close(self._group.token.reason)
-        self._batch.wake()
+        self._batch.notify_reader()
 
     #
     # Reading
@@ -230,13 +232,18 @@ class Results(Generic[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
-        intake, batch = self._intake, self._batch
-        if intake.taken - intake.given <= intake.low and not batch.closed:
-            self._refill()
-        queue = batch.queue
-        if not queue or queue[0].state == WAITS or batch.closed or time.monotonic() >= self._turn:
+        intake, batch = self._input, self._batch
+        if intake.pulled - intake.consumed <= intake.refill_below and not batch.closed:
+            self._pull()
+        queue = batch.output
+        if (
+            not queue
+            or queue[0].state == PENDING
+            or batch.closed
+            or time.monotonic() >= self._yield_at
+        ):
             await self._until_ready()
-        intake.given += 1
+        intake.consumed += 1
         item = queue.popleft()
         if item.state != SUCCEEDED:
             return item.take_error()  # type: ignore[return-value] # as `Runner.map` declares it
@@ -245,48 +252,48 @@ class Results(Generic[T_co]):
 
     def _check_entered(self) -> None:
         if self._state is not State.ENTERED:
-            cure = "use it as `async with runner.map(...) as results:`"
-            raise WrongStateError(self, self._state.value, cure)
+            hint = "use it as `async with runner.map(...) as results:`"
+            raise WrongStateError(self, self._state.value, hint)
 
     async def _until_ready(self) -> None:
-        batch, intake = self._batch, self._intake
-        async with self._reading:
+        batch, intake = self._batch, self._input
+        async with self._read_lock:
             if self._is_ready():
                 await anyio.lowlevel.checkpoint()
             while True:
                 self._check_entered()
                 if batch.closed:
-                    await self._raise_why()
-                self._turn = time.monotonic() + TURN
-                has_more = intake.has_room() and self._refill()
+                    await self._raise_failure()
+                self._yield_at = time.monotonic() + YIELD_INTERVAL
+                has_more = intake.has_capacity() and self._pull()
                 if self._is_ready():
                     return
                 if intake.is_done():
-                    self._raise_end()
+                    self._raise_end_of_input()
                 if has_more:
                     await anyio.lowlevel.checkpoint()  # it takes longer than that
                 else:
                     await self._wait()
 
     async def _wait(self) -> None:
-        with anyio.move_on_after(PATIENCE) as scope:
-            await self._batch.wait(self._is_news)
+        with anyio.move_on_after(STALL_CHECK_INTERVAL) as scope:
+            await self._batch.wait(self._has_progress)
         if not scope.cancelled_caught:
-            self._stuck_looks = 0
+            self._stalled_checks = 0
             return
         # The first look may come in the very moment in which a call was asked to stop.
-        self._stuck_looks = self._stuck_looks + 1 if self._is_stuck() else 0
-        if self._stuck_looks == LOOKS:
+        self._stalled_checks = self._stalled_checks + 1 if self._is_stalled() else 0
+        if self._stalled_checks == STALL_CHECKS:
             warn(self, "waits", self._holders())
 
     def _is_ready(self) -> bool:
-        queue = self._batch.queue
-        return bool(queue) and queue[0].state != WAITS
+        queue = self._batch.output
+        return bool(queue) and queue[0].state != PENDING
 
-    def _is_news(self) -> bool:
-        return self._is_ready() or self._batch.closed or self._intake.is_done()
+    def _has_progress(self) -> bool:
+        return self._is_ready() or self._batch.closed or self._input.is_done()
 
-    async def _raise_why(self) -> NoReturn:
+    async def _raise_failure(self) -> NoReturn:
         """Raise what has ended the map before its time."""
         if self._group.token.is_set():
             await self._group.raise_stopped()
@@ -301,8 +308,8 @@ class Results(Generic[T_co]):
         finally:
             del error
 
-    def _raise_end(self) -> NoReturn:
-        error, self._intake.error = self._intake.error, None
+    def _raise_end_of_input(self) -> NoReturn:
+        error, self._input.error = self._input.error, None
         if error is None:
             raise StopAsyncIteration
         try:
@@ -314,85 +321,87 @@ class Results(Generic[T_co]):
     # The workers
     #
 
-    def _refill(self) -> bool:
-        has_more = self._intake.refill()
-        self._staff()
+    def _pull(self) -> bool:
+        has_more = self._input.pull()
+        self._request_consumer()
         return has_more
 
-    async def _fill(self) -> None:
+    async def _prefill(self) -> None:
         """Take what there is room for, though nobody reads yet, so that no slot is without work."""
         has_more = True
         while has_more and not self._batch.closed:
-            taken = self._intake.taken
+            pulled = self._input.pulled
             await anyio.lowlevel.checkpoint()
             # If the reader has just taken some, it is not for this to take time as well.
-            has_more = self._intake.taken != taken or self._refill()
+            has_more = self._input.pulled != pulled or self._pull()
 
-    def _staff(self) -> None:
+    def _request_consumer(self) -> None:
         """Ask for one more slot if there is work for it; the next one when this one is there."""
         batch = self._batch
         if (
-            len(batch.servers) < self._limit
-            and not self._is_asking
-            and batch.lacks_servers()
+            len(batch.consumers) < self._max_concurrency
+            and not self._request_pending
+            and batch.needs_consumer()
             and self._tasks is not None
         ):
-            self._is_asking = True
-            self._context.copy().run(self._tasks.start_soon, self._serve)
+            self._request_pending = True
+            self._context.copy().run(self._tasks.start_soon, self._run_consumer)
 
-    async def _serve(self) -> None:
+    async def _run_consumer(self) -> None:
         is_admitted = is_over = False
 
-        def admit() -> None:
+        def on_slot() -> None:
             nonlocal is_admitted
             is_admitted = True
-            self._is_asking = False
-            self._staff()
+            self._request_pending = False
+            self._request_consumer()
 
         try:
-            await self._worker.serve(self._batch, admit)
+            await self._worker.serve(self._batch, on_slot)
         except RuntimeError as exc:
-            if not self._batch.servers:
+            if not self._batch.consumers:
                 self._batch.fail(exc)
-            self._limit = len(self._batch.servers)  # there are no more threads to be had
+            self._max_concurrency = len(
+                self._batch.consumers
+            )  # there are no more threads to be had
         except BaseException:
             is_over = True
-            self._limit = 0  # it is cancelled: no other one is to take its place
+            self._max_concurrency = 0  # it is cancelled: no other one is to take its place
             raise
         finally:
             if not is_admitted:
-                self._is_asking = False
+                self._request_pending = False
             if not is_over:
                 self._changed.set()
-                self._staff()
+                self._request_consumer()
 
-    async def _watch(self, timeout: float) -> None:  # noqa: ASYNC109 - it is each item's
+    async def _enforce_timeouts(self, timeout: float) -> None:  # noqa: ASYNC109 - it is each item's
         """See to it that items which take too long have an outcome."""
         batch = self._batch
         while True:
             now = time.monotonic()
             # Not while its process is being started.
-            running = [item for item in list(batch.busy) if pid_of(item) != 0]
+            running = [item for item in list(batch.running) if pid_of(item) != 0]
             for item in running:
                 if item.started + timeout <= now:
                     error = ItemTimeoutError(batch.function, timeout, item.arg)
-                    batch.expire(item, error, f"it took longer than {timeout:g} s")
+                    batch.time_out(item, error, f"it took longer than {timeout:g} s")
             oldest = min((item.started for item in running), default=now)
-            await anyio.sleep(max(oldest + timeout - now, TURN))
+            await anyio.sleep(max(oldest + timeout - now, YIELD_INTERVAL))
 
-    def _is_stuck(self) -> bool:
+    def _is_stalled(self) -> bool:
         """Tell whether nothing goes on before a call ends that was asked to stop (rule 7)."""
         return not self._batch.pending.empty() and bool(self._holders())
 
-    def _holders(self) -> Sequence[Running]:
+    def _holders(self) -> Sequence[RunningCall]:
         """Return the calls that were asked to stop and hold every slot that this may take."""
-        stuck = list(self._batch.stuck)
-        return stuck if len(stuck) >= self._limit else self._worker.holders()
+        stuck = list(self._batch.abandoned)
+        return stuck if len(stuck) >= self._max_concurrency else self._worker.holders()
 
 
 def _raisable(error: BaseException) -> BaseException:
     """Wrap what would end an ``async for`` silently, or be taken for a cancellation."""
-    if not isinstance(error, (StopIteration, StopAsyncIteration, *cancellations())):
+    if not isinstance(error, (StopIteration, StopAsyncIteration, *cancellation_types())):
         return error
     wrapped = RuntimeError(f"{type(error).__name__} was raised where it has no meaning")
     wrapped.__cause__ = error

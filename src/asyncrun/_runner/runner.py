@@ -1,6 +1,6 @@
 """The Runner: what can be started, and where, and how to stop it all.
 
-Rules of this room:
+Rules of this module:
 
 - Here is the public face: what is refused, what is explained. How everything ends together is the
   business of `group`, where calls run that of a `Worker`, and `map` that of `map_results`.
@@ -16,20 +16,20 @@ import anyio
 
 from .._core.call import Call
 from .._core.checks import (
+    call_async,
     check_async,
     check_blocking,
     check_count,
     check_seconds,
     check_timeout,
-    coroutine_of,
 )
 from .._core.errors import UnknownWorkerError
 from .._core.registry import CallInfo, function_name, snapshot
 from .._workers.call_timeout import run_within
-from .._workers.thread.item_loop import Queue
+from .._workers.thread.item_loop import SlotQueue
 from .._workers.thread.worker import ThreadWorker
 from .group import Group
-from .map_results import Options, Results
+from .map_results import MapResults, Options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
@@ -83,7 +83,7 @@ class Runner:
         name: Its name in messages and logs.
         initializer: What each worker process calls first; a function of a module.
         initargs: Its arguments.
-        max_calls_per_worker: After how many calls, at least 1, a worker process is replaced,
+        max_tasks_per_child: After how many calls, at least 1, a worker process is replaced,
             against leaks; None means never.
 
     Raises:
@@ -101,28 +101,30 @@ class Runner:
         name: str | None = None,
         initializer: Callable[[*ArgsT], object] | None = None,
         initargs: tuple[*ArgsT] = (),  # type: ignore[assignment]
-        max_calls_per_worker: int | None = None,
+        max_tasks_per_child: int | None = None,
     ) -> None:
         check_count("max_threads", max_threads)
         check_count("max_processes", max_processes)
         check_seconds("grace", grace)
         if drain_timeout is not None:
             check_seconds("drain_timeout", drain_timeout)
-        check_count("max_calls_per_worker", max_calls_per_worker)
+        check_count("max_tasks_per_child", max_tasks_per_child)
         if initializer is not None:
             check_blocking("Runner(initializer=)", initializer)
         self._max_threads = DEFAULT_THREADS if max_threads is None else max_threads
         self._max_processes = max_processes
-        self._in_processes = initializer and (initializer, initargs), max_calls_per_worker, grace
+        self._in_processes = initializer and (initializer, initargs), max_tasks_per_child, grace
         self._name = name
-        self._group = Group(self, grace=grace, drain_timeout=drain_timeout, close=self._end_workers)
+        self._group = Group(
+            self, grace=grace, drain_timeout=drain_timeout, on_close=self._end_workers
+        )
         self._workers: dict[str, Worker] = {}
 
     def __repr__(self) -> str:
         return "<Runner>" if self._name is None else f"<Runner {self._name!r}>"
 
     async def __aenter__(self) -> Self:
-        await self._group.enter()
+        await self._group.open()
         return self
 
     async def __aexit__(
@@ -132,7 +134,7 @@ class Runner:
         traceback: TracebackType | None,
     ) -> bool:
         try:
-            return await self._group.leave(exc, traceback)  # noqa: ASYNC102 - it is bounded
+            return await self._group.close(exc, traceback)  # noqa: ASYNC102 - it is bounded
         finally:
             del exc, traceback
 
@@ -176,7 +178,7 @@ class Runner:
             ValueError: There is no such worker, or ``timeout`` is not above 0.
         """
         call, run = self._call("Runner.run_sync()", func, args, worker, timeout)
-        return await self._group.wait_for(call, run)
+        return await self._group.run_call(call, run)
 
     def submit(
         self,
@@ -232,7 +234,7 @@ class Runner:
         """
         self._group.check_entered("Runner.start_soon()")
         check_async("Runner.start_soon()", async_func)
-        task: Coroutine[Any, Any, T] = coroutine_of("Runner.start_soon()", async_func, args)
+        task: Coroutine[Any, Any, T] = call_async("Runner.start_soon()", async_func, args)
         return self._group.spawn(task, function_name(async_func) if name is None else name)
 
     @overload
@@ -243,11 +245,11 @@ class Runner:
         *,
         worker: Literal["thread", "process"] = ...,
         ordered: bool = ...,
-        buffer: int | None = ...,
-        timeout: float | None = ...,
+        buffersize: int | None = ...,
+        item_timeout: float | None = ...,
         return_exceptions: Literal[False] = ...,
-        limit: int | None = ...,
-    ) -> Results[T]: ...
+        max_concurrency: int | None = ...,
+    ) -> MapResults[T]: ...
 
     @overload
     def map(
@@ -257,11 +259,11 @@ class Runner:
         *,
         worker: Literal["thread", "process"] = ...,
         ordered: bool = ...,
-        buffer: int | None = ...,
-        timeout: float | None = ...,
+        buffersize: int | None = ...,
+        item_timeout: float | None = ...,
         return_exceptions: bool,
-        limit: int | None = ...,
-    ) -> Results[T | Exception]: ...
+        max_concurrency: int | None = ...,
+    ) -> MapResults[T | Exception]: ...
 
     def map(  # noqa: PLR0913 - options that belong together
         self,
@@ -270,11 +272,11 @@ class Runner:
         *,
         worker: Literal["thread", "process"] = "thread",
         ordered: bool = True,
-        buffer: int | None = None,
-        timeout: float | None = None,
+        buffersize: int | None = None,
+        item_timeout: float | None = None,
         return_exceptions: bool = False,
-        limit: int | None = None,
-    ) -> Results[T] | Results[T | Exception]:
+        max_concurrency: int | None = None,
+    ) -> MapResults[T] | MapResults[T | Exception]:
         """Call a blocking function with each item, and stream the results.
 
         Use it as an async context manager that gives an async iterator::
@@ -292,53 +294,54 @@ class Runner:
 
         While others wait for a slot, a map gives up each slot after about one item. An item that
         itself waits for the results of a map of this runner holds its slot meanwhile: if such
-        items can take every slot, they wait for ever; let a ``limit`` leave one free.
+        items can take every slot, they wait for ever; let a ``max_concurrency`` leave one free.
 
         Args:
             func: A plain function of one argument.
             items: What to call it with; any iterable or async iterable, also an endless one. It
                 is iterated in the event loop's thread, while results are being read, and at most
-                ``buffer`` items ahead of the reader; if it raises, so does the ``async for``
+                ``buffersize`` items ahead of the reader; if it raises, so does the ``async for``
                 after the results of the items before. It is never closed. The results of another
                 map will do.
             worker: Where to run it.
             ordered: Whether results come in the order of the items, or as they are there.
-            buffer: How many items may be taken and not yet read the result of, at least 1; None
-                means 4 for each slot, at least 256. Fewer than ``limit`` leave slots unused.
-            timeout: Seconds, above 0, that an item may take from when it begins. One that takes
-                longer is asked to stop, and its error is an `ItemTimeoutError`, which has the
+            buffersize: How many items may be taken and not yet read the result of, at least 1; None
+                means 4 for each slot, at least 256. Fewer than ``max_concurrency`` leave slots
+                unused.
+            item_timeout: Seconds, above 0, that an item may take from when it begins. One that
+                takes longer is asked to stop, and its error is an `ItemTimeoutError`, which has the
                 ``item``; any other `TimeoutError` is one that ``func`` has raised itself, as
                 sockets do. Its slot is not free before it has really ended.
             return_exceptions: Whether an `Exception` of an item takes the place of its result,
                 and the others go on; also a time-out.
-            limit: How many slots it may take at once, at least 1; None means all. Fewer leave
-                some for calls that are not to wait even for one item.
+            max_concurrency: How many slots it may take at once, at least 1; None means all. Fewer
+                leave some for calls that are not to wait even for one item.
 
         Returns:
             The async context manager and iterator, which also counts:
-            `Results.total`, `~Results.started`, `~Results.done`, `~Results.failed` and
-            `~Results.running`.
+            `MapResults.total`, `~MapResults.started`, `~MapResults.done`, `~MapResults.failed` and
+            `~MapResults.running`.
 
         Raises:
             TypeError: ``func`` is not a plain function, or ``items`` cannot be iterated.
-            ValueError: ``buffer``, ``limit`` or ``timeout`` is out of its range, or there is no
-                such worker.
+            ValueError: ``buffersize``, ``max_concurrency`` or ``item_timeout`` is out of its range,
+                or there is no such worker.
             RuntimeError: The runner is not entered, or was left, or this is another thread than
                 its event loop's.
         """
         place = self._worker("Runner.map()", func, worker)
-        check_count("buffer", buffer)
-        check_count("limit", limit)
-        check_timeout("timeout", timeout)
-        slots = place.capacity if limit is None else min(limit, place.capacity)
+        check_count("buffersize", buffersize)
+        check_count("max_concurrency", max_concurrency)
+        check_timeout("item_timeout", item_timeout)
+        slots = place.capacity if max_concurrency is None else min(max_concurrency, place.capacity)
         options = Options(
             ordered=ordered,
-            buffer=max(4 * slots, 256) if buffer is None else buffer,
-            timeout=timeout,
-            keep_errors=return_exceptions,
-            limit=slots,
+            buffersize=max(4 * slots, 256) if buffersize is None else buffersize,
+            item_timeout=item_timeout,
+            return_exceptions=return_exceptions,
+            max_concurrency=slots,
         )
-        return Results(func, items, options, self._group, place)
+        return MapResults(func, items, options, self._group, place)
 
     def stop(self, reason: str | None = None) -> None:
         """Stop everything: cancel every task, and ask every call to stop.
@@ -356,7 +359,7 @@ class Runner:
 
     def calls(self) -> list[CallInfo]:
         """Say which calls are running now, the oldest first; also those left behind."""
-        return snapshot(self._group.running())
+        return snapshot(self._group.running_calls())
 
     def _call(
         self,
@@ -371,7 +374,7 @@ class Runner:
         if timeout is not None:
             check_timeout("timeout", timeout)
             run = partial(run_within, run, seconds=timeout)
-        return Call(func, args, name=name, owner=self, follow=self._group.token), run
+        return Call(func, args, name=name, owner=self, parent_token=self._group.token), run
 
     def _worker(self, caller: str, func: object, kind: str) -> Worker:
         self._group.check_entered(caller)
@@ -383,17 +386,24 @@ class Runner:
         return self._workers[kind]
 
     def _make_worker(self, kind: str) -> Worker:
-        ended = self._group.notify
+        on_abandoned_call_end = self._group.notify
         if kind == "thread":
             return ThreadWorker(
-                anyio.CapacityLimiter(self._max_threads), ended=ended, queue=Queue()
+                anyio.CapacityLimiter(self._max_threads),
+                on_abandoned_call_end=on_abandoned_call_end,
+                slot_queue=SlotQueue(),
             )
         from .._system.cpu import usable_cores  # noqa: PLC0415 - rarely needed
-        from .._workers.process.pool import Fleet  # noqa: PLC0415
+        from .._workers.process.pool import ProcessPool  # noqa: PLC0415
         from .._workers.process.worker import ProcessWorker  # noqa: PLC0415
 
         slots = anyio.CapacityLimiter(self._max_processes or usable_cores())
-        return ProcessWorker(slots, Fleet(*self._in_processes), ended=ended, queue=Queue())
+        return ProcessWorker(
+            slots,
+            ProcessPool(*self._in_processes),
+            on_abandoned_call_end=on_abandoned_call_end,
+            slot_queue=SlotQueue(),
+        )
 
     async def _end_workers(self) -> None:
         for worker in self._workers.values():

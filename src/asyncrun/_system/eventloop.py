@@ -1,6 +1,6 @@
 """What an event loop is to do soon, for any thread, or later, by a timer.
 
-Rule of this room: a function that is called so runs in the event loop's thread, in no task. It
+Rule of this module: a function that is called so runs in the event loop's thread, in no task. It
 must not raise: Trio takes an error there for one of its own.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def loop_poster() -> Callable[..., None]:
+def threadsafe_caller() -> Callable[..., None]:
     """Return a function that calls another one in this event loop, soon.
 
     It may be called from any thread and from a signal handler. If the loop has finished by then

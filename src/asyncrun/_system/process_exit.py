@@ -1,6 +1,6 @@
 """The end of the process: by a signal, or in the ordinary way with calls that are stuck.
 
-Rules of this room (DESIGN.md, 11 and 14):
+Rules of this module (DESIGN.md, 11 and 14):
 
 - What ends the process by a signal runs the exit handlers and flushes the streams first, and does
   not go through the interpreter's finalization, which would join threads that are stuck.
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-SIGNALS: Final = tuple(
+TERMINATION_SIGNALS: Final = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     if hasattr(signal, name)
 )
 """Signals that ask the process to end."""
 
-REPEATABLE: Final = frozenset(SIGNALS) - {signal.SIGINT, getattr(signal, "SIGBREAK", 0)}
+REPEATABLE: Final = frozenset(TERMINATION_SIGNALS) - {signal.SIGINT, getattr(signal, "SIGBREAK", 0)}
 """Signals that come from programs, and often twice: coreutils' `timeout` signals its child and then
 its group, systemd sends SIGHUP after SIGTERM, a shell passes on a SIGHUP that the kernel sent."""
 
@@ -47,8 +47,8 @@ PAUSE: Final = 0.0005
 gets to the second signal only when this process sleeps. A person needs a hundred times as long."""
 
 
-def is_default(signum: int) -> bool:
-    """Tell whether nobody has set a handler for one of `SIGNALS`."""
+def has_default_handler(signum: int) -> bool:
+    """Tell whether nobody has set a handler for one of `TERMINATION_SIGNALS`."""
     python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
     return signal.getsignal(signum) == python_default
 
@@ -64,7 +64,7 @@ def notice() -> None:
 def handle_repetition(signum: int, _: FrameType | None) -> None:
     """Ignore a signal that repeats the first one; end the process at once by a later one."""
     if not _noticed or time.monotonic() - _noticed[0] >= REPETITION:
-        die(signum)
+        kill_self(signum)
 
 
 def handler_after(first: int, signum: int) -> Callable[[int, FrameType | None], None] | int:
@@ -76,34 +76,34 @@ def handler_after(first: int, signum: int) -> Callable[[int, FrameType | None], 
     return handle_repetition if REPEATABLE.issuperset((first, signum)) else signal.SIG_DFL
 
 
-def end_by(signum: int, last_words: Callable[[], list[str]]) -> None:
+def exit_by_signal(signum: int, final_lines: Callable[[], list[str]]) -> None:
     """End the process by a signal, after the exit handlers and a flush; in the main thread.
 
     Args:
         signum: The signal.
-        last_words: Gives lines for standard error.
+        final_lines: Gives lines for standard error.
     """
-    for each in SIGNALS:
-        if is_default(each):  # the next one is to end even an exit handler that hangs
+    for each in TERMINATION_SIGNALS:
+        if has_default_handler(each):  # the next one is to end even an exit handler that hangs
             signal.signal(each, handler_after(signum, each))
     restore_modes()
-    say(last_words())
-    atexit.unregister(free_streams)  # there will be no finalization
+    print_stderr(final_lines())
+    atexit.unregister(replace_std_streams)  # there will be no finalization
     with suppress(BaseException):
         atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
-    flush_streams(FLUSH_PATIENCE if is_busy() else None)
-    die(signum)
+    flush_streams(FLUSH_TIMEOUT if is_busy() else None)
+    kill_self(signum)
 
 
-FLUSH_PATIENCE: Final = 1.0
+FLUSH_TIMEOUT: Final = 1.0
 """Seconds for the last flush where a stuck call may hold a stream's lock: nobody may read on."""
 
 
-def flush_streams(patience: float | None) -> None:
+def flush_streams(timeout: float | None) -> None:
     """Flush standard output and error.
 
     Args:
-        patience: Seconds, or None for no limit: a call that is stuck in a write holds a lock, and
+        timeout: Seconds, or None for no limit: a call that is stuck in a write holds a lock, and
             its reader may never read on.
     """
 
@@ -119,11 +119,11 @@ def flush_streams(patience: float | None) -> None:
     except RuntimeError:  # there is none to be had, as at any exit of Python 3.12.1
         flush()
     else:
-        flusher.join(patience)
+        flusher.join(timeout)
 
 
 @atexit.register
-def free_streams() -> None:
+def replace_std_streams() -> None:
     """Let finalization flush the standard streams without a lock that a stuck call may hold.
 
     It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
@@ -145,7 +145,7 @@ def free_streams() -> None:
                     setattr(sys, f"__{name}__", text)
 
 
-def say(lines: list[str]) -> None:
+def print_stderr(lines: list[str]) -> None:
     """Print lines on standard error, if there is one."""
     with suppress(Exception):  # there may be none, or a closed one, or a full disk
         sys.stderr.write("".join(f"asyncrun: {line}\n" for line in lines))
@@ -164,7 +164,7 @@ def is_interactive() -> bool:
     return hasattr(sys, "ps1") or bool(sys.flags.inspect)
 
 
-def die(signum: int) -> None:
+def kill_self(signum: int) -> None:
     """End the process by a signal, from any thread."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signum, signal.SIG_DFL)

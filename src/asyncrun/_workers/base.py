@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from .._core.batch import Batch
     from .._core.call import Call
-    from .._core.registry import Running
+    from .._core.registry import RunningCall
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Worker(Protocol):
         """How many slots it has."""
         ...
 
-    def holders(self) -> list[Running]:
+    def holders(self) -> list[RunningCall]:
         """Return the calls that hold every slot and were asked to stop, or none."""
         ...
 
@@ -36,7 +36,7 @@ class Worker(Protocol):
         """
         ...
 
-    async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
+    async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         """Take a slot and run items in it, until there are none or somebody else is to have it.
 
         When cancelled it must leave at once, and give back the slot when the item that runs in it
@@ -44,7 +44,7 @@ class Worker(Protocol):
 
         Args:
             batch: Where to take the items.
-            admitted: To be called in the event loop's thread when the slot is taken.
+            on_slot: To be called in the event loop's thread when the slot is taken.
 
         On cancel: an item is left running; to ask it to stop is the business of the batch.
         """

@@ -1,11 +1,12 @@
 """One call with a limit to the time that it may run.
 
-Rules of this room:
+Rules of this module:
 
 - The clock starts when the call begins to run, in its thread or its process.
-- A time-out and the end of the call meet at the claim of `Stay.end`: whichever takes it first is
-  what the waiter gets. So a result that came in time is never lost to a loop that was busy.
-- The scope here is cancelled by the clock alone. What cancels the waiter from outside stays that.
+- A time-out and the end of the call meet at the claim of `SlotLease.worker_done`: whichever takes
+  it first is what the waiter gets. So a result that came in time is never lost to a loop that was
+  busy.
+- The scope here is cancelled by the clock alone. What cancels the waiter from outside leases that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 import anyio
 
 from .._core.errors import CallTimeoutError
-from .._system.eventloop import call_later, loop_poster
+from .._system.eventloop import call_later, threadsafe_caller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,7 +64,7 @@ class _Clock:
         self._call = call
         self._seconds = seconds
         self._scope = scope
-        self._post = loop_poster()
+        self._post = threadsafe_caller()
         self._begun = 0.0
         self._is_closed = False
         self._is_late = False

@@ -1,6 +1,6 @@
 """Calls that wait for a slot while every slot is held by a call that was asked to stop.
 
-Rules of this room:
+Rules of this module:
 
 - Such a wait is announced (DESIGN.md, 26): after some time, and when its caller gives up before.
 - Where a slot is free nothing of this is reached. While calls wait, one timer looks for all.
@@ -14,8 +14,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, final
 
-from .._core.call import Stay
-from .._core.registry import LINES, announced, described
+from .._core.call import SlotLease
+from .._core.registry import MAX_REPORT_LINES, described, entry_point_reports
 from .._system.eventloop import call_later
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import anyio
 
     from .._core.call import Call
-    from .._core.registry import Running
+    from .._core.registry import RunningCall
 
 PATIENCE: Final = 1.0
 """Seconds that a call is starved before that is announced."""
@@ -38,21 +38,21 @@ MOMENT: Final = 0.05
 STUCK: Final = "every slot is held by a call that was asked to stop and has not ended"
 
 
-def holders(slots: anyio.CapacityLimiter) -> list[Running]:
+def holders(slots: anyio.CapacityLimiter) -> list[RunningCall]:
     """Return the calls that hold every slot and were asked to stop; none if any slot is not so."""
     statistics = slots.statistics()
     if statistics.borrowed_tokens < statistics.total_tokens:
         return []
-    found: list[Running] = []
+    found: list[RunningCall] = []
     for borrower in statistics.borrowers:
-        stopping = borrower.stopping() if isinstance(borrower, Stay) else ()
+        stopping = borrower.stopping() if isinstance(borrower, SlotLease) else ()
         if not stopping:
             return []
         found += stopping
     return found
 
 
-def warn(waiter: object, what: str, calls: Sequence[Running]) -> None:
+def warn(waiter: object, what: str, calls: Sequence[RunningCall]) -> None:
     """Log that something waits for slots that are held by calls which were asked to stop.
 
     Args:
@@ -67,7 +67,7 @@ def warn(waiter: object, what: str, calls: Sequence[Running]) -> None:
 
 
 @contextmanager
-def watching(slots: anyio.CapacityLimiter, stay: Stay[Any]) -> Generator[None]:
+def watching(slots: anyio.CapacityLimiter, stay: SlotLease[Any]) -> Generator[None]:
     """Announce it if a call waits in vain, in this block, for a slot."""
     if (call := stay.subject()) is None:
         yield
@@ -111,7 +111,7 @@ class _Watch:
         is_told = call in self._told
         self._told.discard(call)
         # If the runner ends, so do its calls; if the program does, the last lines say enough.
-        if is_served or is_told or call.token._set or announced.get()():
+        if is_served or is_told or call.token._set or entry_point_reports.get()():
             return
         if self._starved(begun) >= MOMENT and (held := holders(self._slots)):
             waited = time.monotonic() - begun
@@ -138,15 +138,15 @@ class _Watch:
                 self._told.add(call)
                 self._say(call, "waits", held)
 
-    def _say(self, call: Call[Any], what: str, held: Sequence[Running]) -> None:
+    def _say(self, call: Call[Any], what: str, held: Sequence[RunningCall]) -> None:
         """Log it, unless very many calls have the same to say."""
         self._lines += 1
         # A log handler that fails must neither cost a caller its cancellation nor Trio its run.
         with suppress(Exception):
-            if self._lines <= LINES:
+            if self._lines <= MAX_REPORT_LINES:
                 owner = "" if call.owner is None else f"{call.owner}: "
                 warn(f"{owner}{call.name}", what, held)
-            elif self._lines == LINES + 1:
+            elif self._lines == MAX_REPORT_LINES + 1:
                 warn("more calls", "wait in vain", held)
 
 

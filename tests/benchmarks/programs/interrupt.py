@@ -36,7 +36,7 @@ def item(number: int) -> None:
 
 
 async def endless(runner: asyncrun.Runner) -> None:
-    async with runner.map(item, itertools.count(), limit=THREADS) as results:
+    async with runner.map(item, itertools.count(), max_concurrency=THREADS) as results:
         async for _ in results:
             pass
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Executor, Stopped, StopToken, safe_point, stop_token
-from tests.contract.conftest import PATIENCE, Door, wait_until
+from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,11 +46,11 @@ def test_every_call_has_a_token_of_its_own_and_the_context_of_its_submitter(how:
 @pytest.mark.parametrize("how", ["submit", "map"])
 @pytest.mark.parametrize("wrap", ["run", "partial", "inside"])
 def test_code_that_runs_in_another_context_finds_the_token_of_its_call(
-    door: type[Door], how: str, wrap: str
+    held_thread_call: type[HeldThreadCall], how: str, wrap: str
 ) -> None:
-    one = door()
+    one = held_thread_call()
     context = copy_context()
-    func: Callable[..., Any] = one.heeding
+    func: Callable[..., Any] = one.cooperative
     calls: dict[str, Callable[[], object]] = {
         "run": partial(context.run, func),
         "partial": partial(partial(context.run, func), None),
@@ -60,11 +60,11 @@ def test_code_that_runs_in_another_context_finds_the_token_of_its_call(
     with Executor(1) as executor:
         future = executor.submit(call) if how == "submit" else None
         if future is None:
-            executor.map(Door.do, [call])
+            executor.map(HeldThreadCall.do, [call])
         one.enter()
         assert [info.stopping for info in executor.calls()] == [False]
         if future is not None:
-            name = "<lambda>" if wrap == "inside" else "heeding"
+            name = "<lambda>" if wrap == "inside" else "cooperative"
             assert [info.name.split(".")[-1] for info in executor.calls()] == [name]
             assert not future.cancel()
         else:
@@ -92,10 +92,12 @@ def test_outside_of_its_calls_a_thread_of_the_pool_has_no_token() -> None:
 # Futures
 
 
-def test_cancelling_a_running_future_asks_its_call_to_stop_and_is_false(door: type[Door]) -> None:
-    one = door()
+def test_cancelling_a_running_future_asks_its_call_to_stop_and_is_false(
+    held_thread_call: type[HeldThreadCall],
+) -> None:
+    one = held_thread_call()
     with Executor() as executor:
-        future = executor.submit(one.heeding)
+        future = executor.submit(one.cooperative)
         one.enter()
         assert future.cancel() is False
         assert not future.cancelled()
@@ -120,9 +122,9 @@ def test_an_on_stop_callback_wakes_a_call_whose_future_is_cancelled() -> None:
 
 
 def test_a_cancelled_future_that_waits_behind_a_stuck_call_does_not_hold_up_the_end(
-    door: type[Door],
+    held_thread_call: type[HeldThreadCall],
 ) -> None:
-    one = door()
+    one = held_thread_call()
     with Executor(1) as executor:
         stuck = executor.submit(one.stuck)
         one.enter()
@@ -132,7 +134,7 @@ def test_a_cancelled_future_that_waits_behind_a_stuck_call_does_not_hold_up_the_
         executor.shutdown()
         assert one.token.is_set()
         assert not one.left.is_set()
-        one.opened.set()
+        one.released.set()
         assert stuck.result(PATIENCE) == "late"
 
 
@@ -140,16 +142,16 @@ def test_a_cancelled_future_that_waits_behind_a_stuck_call_does_not_hold_up_the_
 
 
 def test_leaving_a_map_early_flags_what_runs_and_logs_its_late_errors(
-    door: type[Door], caplog: pytest.LogCaptureFixture
+    held_thread_call: type[HeldThreadCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, heeding = door(), door()
+    one, heeding = held_thread_call(), held_thread_call()
 
     def call(number: int) -> int:
         if number == 1:
             one.stuck()
             raise LookupError
         if number == 2:
-            heeding.heeding()
+            heeding.cooperative()
         return number
 
     with Executor(2) as executor:
@@ -159,7 +161,7 @@ def test_leaving_a_map_early_flags_what_runs_and_logs_its_late_errors(
         heeding.enter()
         del results
         assert heeding.left.wait(PATIENCE)
-        one.opened.set()
+        one.released.set()
         wait_until(lambda: caplog.records)
     (record,) = caplog.records
     assert record.exc_info is not None
@@ -284,20 +286,20 @@ def test_an_error_that_is_no_exception_in_a_callback_does_not_end_the_thread(
 # What is running
 
 
-def test_calls_lists_what_runs_in_futures_and_maps(door: type[Door]) -> None:
-    doors = [door(), door()]
+def test_calls_lists_what_runs_in_futures_and_maps(held_thread_call: type[HeldThreadCall]) -> None:
+    made = [held_thread_call(), held_thread_call()]
     with Executor(2) as executor, Executor() as other:
-        executor.submit(doors[0].stuck)
-        executor.map(Door.stuck, doors[1:])
-        for each in doors:
+        executor.submit(made[0].stuck)
+        executor.map(HeldThreadCall.stuck, made[1:])
+        for each in made:
             each.enter()
         executor.submit(int)
         first, second = executor.calls()
-        assert {first.name, second.name} == {"Door.stuck"}
+        assert {first.name, second.name} == {"HeldThreadCall.stuck"}
         assert all("/contract/conftest.py:" in str(info.where) for info in (first, second))
         assert other.calls() == []
-        for each in doors:
-            each.opened.set()
+        for each in made:
+            each.released.set()
     assert executor.calls() == []
 
 

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Executor, Stopped, safe_point, stop_token
-from asyncrun._executors.futures import Turn
+from asyncrun._executors.futures import MapWorkItem
 from asyncrun._executors.pool import Pool
-from tests.contract.conftest import PATIENCE, Door, wait_until
+from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
 @pytest.mark.parametrize("reason", [None, "enough"])
-def test_stop_cancels_what_waits_and_flags_what_runs(door: type[Door], reason: str | None) -> None:
-    doors = [door(), door()]
+def test_stop_cancels_what_waits_and_flags_what_runs(
+    held_thread_call: type[HeldThreadCall], reason: str | None
+) -> None:
+    made = [held_thread_call(), held_thread_call()]
     with Executor(2) as executor:
-        running = [executor.submit(each.heeding) for each in doors]
-        for each in doors:
+        running = [executor.submit(each.cooperative) for each in made]
+        for each in made:
             each.enter()
         waiting = executor.submit(int)
         rest = executor.map(int, range(10))
@@ -44,13 +46,15 @@ def test_stop_cancels_what_waits_and_flags_what_runs(door: type[Door], reason: s
             executor.map(int, [1])
 
 
-def test_stop_flags_the_items_of_a_map_and_drops_the_others(door: type[Door]) -> None:
-    one, called = door(), list[int]()
+def test_stop_flags_the_items_of_a_map_and_drops_the_others(
+    held_thread_call: type[HeldThreadCall],
+) -> None:
+    one, called = held_thread_call(), list[int]()
 
     def call(number: int) -> int:
         called.append(number)
         if number == 1:
-            one.heeding()
+            one.cooperative()
         return number
 
     with Executor(1) as executor:
@@ -63,20 +67,22 @@ def test_stop_flags_the_items_of_a_map_and_drops_the_others(door: type[Door]) ->
     assert called == [0, 1]
 
 
-def test_a_stop_wakes_a_reader_that_waits_for_an_item_which_never_begins(door: type[Door]) -> None:
-    one = door()
+def test_a_stop_wakes_a_reader_that_waits_for_an_item_which_never_begins(
+    held_thread_call: type[HeldThreadCall],
+) -> None:
+    one = held_thread_call()
     with Executor(1) as executor, futures.ThreadPoolExecutor(1) as other:
         executor.submit(one.stuck)
         one.enter()
         results = executor.map(int, [1])
         reader = other.submit(lambda: next(results))
         turn = next(iter(executor._pool.waiting))
-        assert isinstance(turn, Turn)
+        assert isinstance(turn, MapWorkItem)
         wait_until(lambda: turn.batch._wakers)
         executor.stop()
         with pytest.raises(futures.CancelledError):
             reader.result(PATIENCE)
-        one.opened.set()
+        one.released.set()
 
 
 class OddError(Exception):
@@ -85,16 +91,18 @@ class OddError(Exception):
 
 @pytest.mark.parametrize("error", [OddError, KeyboardInterrupt, SystemExit])
 def test_leaving_by_an_exception_stops_everything_and_does_not_wait_for_what_met_no_safe_point(
-    door: type[Door], error: type[BaseException], caplog: pytest.LogCaptureFixture
+    held_thread_call: type[HeldThreadCall],
+    error: type[BaseException],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stuck, heeding = door(), door()
+    stuck, heeding = held_thread_call(), held_thread_call()
     made: list[futures.Future[Any]] = []
     with (
         caplog.at_level(logging.INFO, "asyncrun"),
         pytest.raises(error),
         Executor(2, thread_name_prefix="pool", grace=PATIENCE) as executor,
     ):
-        made += executor.submit(stuck.stuck), executor.submit(heeding.heeding)
+        made += executor.submit(stuck.stuck), executor.submit(heeding.cooperative)
         made.append(executor.submit(int))
         stuck.enter()
         heeding.enter()
@@ -106,14 +114,14 @@ def test_leaving_by_an_exception_stops_everything_and_does_not_wait_for_what_met
     # As quiet about it as Python is, when a KeyboardInterrupt ends the program.
     assert record.levelno == (logging.INFO if error is KeyboardInterrupt else logging.WARNING)
     assert record.getMessage().startswith("<Executor 'pool'>: left running: ")
-    assert "Door.stuck, 0." in record.getMessage()
-    stuck.opened.set()
+    assert "HeldThreadCall.stuck, 0." in record.getMessage()
+    stuck.released.set()
     assert made[0].result(PATIENCE) == "late"
 
 
 @pytest.mark.parametrize("grace", [0, 0.01])
-def test_the_grace_is_bounded(door: type[Door], grace: float) -> None:
-    one = door()
+def test_the_grace_is_bounded(held_thread_call: type[HeldThreadCall], grace: float) -> None:
+    one = held_thread_call()
 
     def call() -> None:
         safe_point()
@@ -128,9 +136,9 @@ def test_the_grace_is_bounded(door: type[Door], grace: float) -> None:
 
 
 def test_an_interrupt_while_it_is_left_normally_stops_everything(
-    door: type[Door], monkeypatch: pytest.MonkeyPatch
+    held_thread_call: type[HeldThreadCall], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = door()
+    one = held_thread_call()
     wait = Pool.wait
 
     def interrupted(_: Pool) -> None:
@@ -139,18 +147,18 @@ def test_an_interrupt_while_it_is_left_normally_stops_everything(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), Executor() as executor:
-        executor.submit(one.heeding)
+        executor.submit(one.cooperative)
         monkeypatch.setattr(Pool, "wait", interrupted)
     assert one.left.is_set()
 
 
-def test_leaving_normally_waits_for_everything(door: type[Door]) -> None:
-    one, order = door(), list[str]()
+def test_leaving_normally_waits_for_everything(held_thread_call: type[HeldThreadCall]) -> None:
+    one, order = held_thread_call(), list[str]()
 
     def let_go() -> None:
         one.enter()
         order.append("opened")
-        one.opened.set()
+        one.released.set()
 
     with Executor(1) as executor:
         executor.submit(one.stuck).add_done_callback(lambda _: order.append("called back"))
@@ -163,11 +171,11 @@ def test_leaving_normally_waits_for_everything(door: type[Door]) -> None:
 
 
 def test_what_waits_behind_a_call_that_was_asked_to_stop_is_done_before_it_is_left(
-    door: type[Door],
+    held_thread_call: type[HeldThreadCall],
 ) -> None:
-    one = door()
+    one = held_thread_call()
     with Executor(1) as executor:
-        first = executor.submit(one.heeding)
+        first = executor.submit(one.cooperative)
         second = executor.submit(int)
         results = executor.map(str, range(3))
         one.enter()
@@ -177,9 +185,9 @@ def test_what_waits_behind_a_call_that_was_asked_to_stop_is_done_before_it_is_le
 
 
 def test_a_map_behind_a_stuck_call_does_not_hold_up_an_end_by_an_exception(
-    door: type[Door],
+    held_thread_call: type[HeldThreadCall],
 ) -> None:
-    one = door()
+    one = held_thread_call()
     with pytest.raises(OddError), Executor(1) as executor:
         executor.submit(one.stuck)
         executor.map(str, range(3))
@@ -190,11 +198,13 @@ def test_a_map_behind_a_stuck_call_does_not_hold_up_an_end_by_an_exception(
 
 @pytest.mark.parametrize("buffersize", [None, 2])
 def test_a_map_that_was_closed_behind_a_stuck_call_does_not_hold_up_the_end(
-    door: type[Door], buffersize: int | None
+    held_thread_call: type[HeldThreadCall], buffersize: int | None
 ) -> None:
-    one, item = door(), door()
+    one, item = held_thread_call(), held_thread_call()
     with Executor(2) as executor:
-        results: Any = executor.map(Door.stuck, [item] * 9, timeout=0.01, buffersize=buffersize)
+        results: Any = executor.map(
+            HeldThreadCall.stuck, [item] * 9, timeout=0.01, buffersize=buffersize
+        )
         item.enter()
         stuck = executor.submit(one.stuck)
         with pytest.raises(TimeoutError):
@@ -203,8 +213,10 @@ def test_a_map_that_was_closed_behind_a_stuck_call_does_not_hold_up_the_end(
     assert not item.left.is_set()
 
 
-def test_a_callback_is_not_inside_of_the_call_and_may_pass_a_safe_point(door: type[Door]) -> None:
-    one, called = door(), list[bool]()
+def test_a_callback_is_not_inside_of_the_call_and_may_pass_a_safe_point(
+    held_thread_call: type[HeldThreadCall],
+) -> None:
+    one, called = held_thread_call(), list[bool]()
 
     def look(_: object) -> None:
         safe_point()
@@ -216,15 +228,15 @@ def test_a_callback_is_not_inside_of_the_call_and_may_pass_a_safe_point(door: ty
         future.add_done_callback(look)
         one.enter()
         future.cancel()
-        one.opened.set()
+        one.released.set()
         assert future.result(PATIENCE) == "late"
     assert called == [False, False]
 
 
 def test_those_who_wait_for_a_future_are_told_at_once_that_it_was_cancelled(
-    door: type[Door],
+    held_thread_call: type[HeldThreadCall],
 ) -> None:
-    one = door()
+    one = held_thread_call()
     with Executor(1) as executor:
         executor.submit(one.stuck)
         waiting = [executor.submit(int) for _ in range(3)]
@@ -233,7 +245,7 @@ def test_those_who_wait_for_a_future_are_told_at_once_that_it_was_cancelled(
         assert futures.wait(waiting[:1], PATIENCE).done
         executor.stop()
         assert set(futures.as_completed(waiting, PATIENCE)) == set(waiting)
-        one.opened.set()
+        one.released.set()
 
 
 def test_it_is_not_waited_for_in_a_call_of_its_own() -> None:
@@ -243,8 +255,10 @@ def test_it_is_not_waited_for_in_a_call_of_its_own() -> None:
             future.result(PATIENCE)
 
 
-def test_stuck_initializers_do_not_hold_up_an_end_by_an_exception(door: type[Door]) -> None:
-    one, made = door(), list[futures.Future[int]]()
+def test_stuck_initializers_do_not_hold_up_an_end_by_an_exception(
+    held_thread_call: type[HeldThreadCall],
+) -> None:
+    one, made = held_thread_call(), list[futures.Future[int]]()
     with pytest.raises(OddError), Executor(1, initializer=one.stuck) as executor:
         made.append(executor.submit(int))
         one.enter()
@@ -261,9 +275,9 @@ def _await(executor: Executor, func: Callable[[], None], how: str) -> Awaitable[
     return loop.run_in_executor(executor if how == "run_in_executor" else None, func)
 
 
-async def _cancel(executor: Executor, door: Door, how: str) -> None:
-    task = asyncio.ensure_future(_await(executor, door.heeding, how))
-    await _await(executor, door.enter, how)
+async def _cancel(executor: Executor, held_thread_call: HeldThreadCall, how: str) -> None:
+    task = asyncio.ensure_future(_await(executor, held_thread_call.cooperative, how))
+    await _await(executor, held_thread_call.enter, how)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
@@ -271,15 +285,17 @@ async def _cancel(executor: Executor, door: Door, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["to_thread", "run_in_executor", "default"])
 def test_cancelling_what_awaits_a_call_in_asyncio_asks_it_to_stop(
-    door: type[Door], how: str
+    held_thread_call: type[HeldThreadCall], how: str
 ) -> None:
-    one = door()
+    one = held_thread_call()
     asyncio.run(_cancel(Executor(), one, how))
     assert one.left.is_set()  # the loop has waited for it
 
 
-def test_the_loop_does_not_wait_for_a_cancelled_call_that_is_stuck(door: type[Door]) -> None:
-    one = door()
+def test_the_loop_does_not_wait_for_a_cancelled_call_that_is_stuck(
+    held_thread_call: type[HeldThreadCall],
+) -> None:
+    one = held_thread_call()
 
     async def main() -> None:
         asyncio.get_running_loop().set_default_executor(Executor())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Executor, Stopped
-from tests.contract.conftest import PATIENCE, Door, wait_until
+from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,14 +83,14 @@ def test_a_map_with_a_buffersize_submits_as_it_is_read(traced: tuple[Executor, T
 
 
 def test_the_end_of_a_map_cancels_its_futures(
-    traced: tuple[Executor, Tracer], door: type[Door]
+    traced: tuple[Executor, Tracer], held_thread_call: type[HeldThreadCall]
 ) -> None:
     executor, tracer = traced
-    doors = [door() for _ in range(3)]
-    results: Any = executor.map(Door.do, [int, *[one.heeding for one in doors]])
+    made = [held_thread_call() for _ in range(3)]
+    results: Any = executor.map(HeldThreadCall.do, [int, *[one.cooperative for one in made]])
     assert next(results) is None
-    doors[0].enter()
-    doors[1].enter()
+    made[0].enter()
+    made[1].enter()
     results.close()
     assert isinstance(tracer.futures[1].exception(PATIENCE), Stopped)
     assert isinstance(tracer.futures[2].exception(PATIENCE), Stopped)
@@ -98,13 +98,13 @@ def test_the_end_of_a_map_cancels_its_futures(
 
 
 def test_a_time_out_tells_what_took_too_long(
-    traced: tuple[Executor, Tracer], door: type[Door]
+    traced: tuple[Executor, Tracer], held_thread_call: type[HeldThreadCall]
 ) -> None:
     executor, _ = traced
-    one = door()
-    message = r"^map of Door.heeding took longer than 0.01 s$"
+    one = held_thread_call()
+    message = r"^map of HeldThreadCall.cooperative took longer than 0.01 s$"
     for args in ([one], [one]), ([one],):
-        results = executor.map(Door.heeding, *args, timeout=0.01)
+        results = executor.map(HeldThreadCall.cooperative, *args, timeout=0.01)
         with pytest.raises(TimeoutError, match=message) as caught:
             next(results)
         assert caught.value.__suppress_context__

@@ -13,7 +13,7 @@ from tests.contract.conftest import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -35,24 +35,24 @@ async def test_a_map_that_is_cancelled_as_it_is_entered_takes_and_starts_nothing
     assert taken == []
 
 
-async def test_leaving_waits_no_longer_once_the_runner_stops(gate: type[Gate]) -> None:
-    door, left = gate(), anyio.Event()
+async def test_leaving_waits_no_longer_once_the_runner_stops(held_call: type[HeldCall]) -> None:
+    blocked, left = held_call(), anyio.Event()
 
     def call(_: int) -> None:
         safe_point()  # so that it is waited for
-        door.stuck()
+        blocked.stuck()
 
     async def read() -> None:
         async with runner.map(call, [1]):
-            await door.inside.wait()
+            await blocked.inside.wait()
         left.set()
 
     async with anyio.create_task_group() as group, Runner(grace=PATIENCE) as runner:
         group.start_soon(read)
-        await door.inside.wait()
+        await blocked.inside.wait()
         await anyio.wait_all_tasks_blocked()
         assert not left.is_set()
         runner.stop()
         with anyio.fail_after(PATIENCE / 2, shield=True):
             await left.wait()
-        door.opened.set()
+        blocked.released.set()

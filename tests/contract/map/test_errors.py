@@ -17,8 +17,8 @@ from tests.contract.conftest import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from asyncrun._runner.map_results import Results
-    from tests.contract.conftest import Gate
+    from asyncrun._runner.map_results import MapResults
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -34,24 +34,24 @@ class FrozenError(Exception):
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_an_error_ends_the_map_as_itself_and_the_others_are_asked_to_stop(
-    gate: type[Gate], ordered: bool
+    held_call: type[HeldCall], ordered: bool
 ) -> None:
     error = LookupError("my own")
-    heeding, failing = [gate(), gate()], gate()
+    heeding, failing = [held_call(), held_call()], held_call()
 
-    def call(item: Gate | int) -> None:
+    def call(item: HeldCall | int) -> None:
         if item is failing:
             failing.stuck()
             raise error
         assert not isinstance(item, int), "this was to wait"
-        item.heeding()
+        item.cooperative()
 
     async with Runner(max_threads=3) as runner:
         items = [heeding[0], failing, heeding[1], *range(10)]
         async with runner.map(call, items, ordered=ordered) as results:
-            for door in (*heeding, failing):
-                await door.inside.wait()
-            failing.opened.set()
+            for blocked in (*heeding, failing):
+                await blocked.inside.wait()
+            failing.released.set()
             with pytest.raises(LookupError) as caught:
                 await anext(results)
             assert caught.value is error
@@ -60,9 +60,9 @@ async def test_an_error_ends_the_map_as_itself_and_the_others_are_asked_to_stop(
             assert results.failed >= 1
             with pytest.raises(StopAsyncIteration):
                 await anext(results)
-            for door in heeding:
-                await until(door.left.is_set)
-                assert door.token.reason == "another item failed"
+            for blocked in heeding:
+                await until(blocked.left.is_set)
+                assert blocked.token.reason == "another item failed"
         assert results.started == 3
         assert await runner.run_sync(str, 1) == "1"
 
@@ -87,7 +87,7 @@ async def test_an_async_input_is_not_taken_any_further_when_the_map_has_ended(ho
     async with (
         aclosing(numbers()) as items,
         Runner() as runner,
-        runner.map(call, items, buffer=4) as results,
+        runner.map(call, items, buffersize=4) as results,
     ):
         await until(lambda: results.done)
         if how == "stop":
@@ -101,36 +101,40 @@ async def test_an_async_input_is_not_taken_any_further_when_the_map_has_ended(ho
             await anext(results)
 
 
-async def test_an_error_comes_before_results_that_were_not_read_yet(gate: type[Gate]) -> None:
-    door = gate()
+async def test_an_error_comes_before_results_that_were_not_read_yet(
+    held_call: type[HeldCall],
+) -> None:
+    blocked = held_call()
 
     def call(number: int) -> int:
         if number == 5:
-            door.stuck()
+            blocked.stuck()
             raise LookupError
         return number
 
     async with Runner(max_threads=1) as runner, runner.map(call, range(9)) as results:
         assert await anext(results) == 0
-        await door.inside.wait()
-        door.opened.set()
+        await blocked.inside.wait()
+        blocked.released.set()
         await until(lambda: results.failed)
         await until(lambda: results._batch.closed)
         with pytest.raises(LookupError):
             await anext(results)
 
 
-async def test_an_error_wakes_a_reader_that_waits_for_another_item(gate: type[Gate]) -> None:
-    first, failing = gate(), gate()
+async def test_an_error_wakes_a_reader_that_waits_for_another_item(
+    held_call: type[HeldCall],
+) -> None:
+    first, failing = held_call(), held_call()
 
-    def call(door: Gate) -> None:
-        door.stuck()
-        if door is failing:
+    def call(held_thread_call: HeldCall) -> None:
+        held_thread_call.stuck()
+        if held_thread_call is failing:
             raise LookupError
 
     async def fail() -> None:
         await anyio.wait_all_tasks_blocked()
-        failing.opened.set()
+        failing.released.set()
 
     async with Runner(max_threads=2) as runner, runner.map(call, [first, failing]) as results:
         await first.inside.wait()
@@ -138,16 +142,16 @@ async def test_an_error_wakes_a_reader_that_waits_for_another_item(gate: type[Ga
         runner.start_soon(fail)
         with pytest.raises(LookupError):
             await anext(results)
-        first.opened.set()
+        first.released.set()
 
 
 async def test_only_one_of_several_readers_gets_the_error_and_the_others_the_end(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
-    door, ends = gate(), list[str]()
+    blocked, ends = held_call(), list[str]()
 
     def fail(item: int) -> None:
-        door.stuck()
+        blocked.stuck()
         raise LookupError
 
     async def read(results: AsyncIterator[None]) -> None:
@@ -165,31 +169,31 @@ async def test_only_one_of_several_readers_gets_the_error_and_the_others_the_end
     ):
         for _ in range(3):
             group.start_soon(read, results)
-        await door.inside.wait()
+        await blocked.inside.wait()
         await anyio.wait_all_tasks_blocked()
-        door.opened.set()
+        blocked.released.set()
     assert sorted(ends) == ["end", "end", "error"]
 
 
-def _has_failed(results: Results[Any], number: int) -> bool:
+def _has_failed(results: MapResults[Any], number: int) -> bool:
     return results.failed == number
 
 
 # rule 8
 async def test_further_errors_are_logged(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    doors = [gate(), gate()]
+    made = [held_call(), held_call()]
 
-    def fail(door: Gate) -> NoReturn:
-        door.stuck()
-        raise LookupError(str(doors.index(door)))
+    def fail(held_thread_call: HeldCall) -> NoReturn:
+        held_thread_call.stuck()
+        raise LookupError(str(made.index(held_thread_call)))
 
-    async with Runner() as runner, runner.map(fail, doors) as results:
-        for door in doors:
-            await door.inside.wait()
-        for number, door in enumerate(doors):
-            door.opened.set()
+    async with Runner() as runner, runner.map(fail, made) as results:
+        for blocked in made:
+            await blocked.inside.wait()
+        for number, blocked in enumerate(made):
+            blocked.released.set()
             await until(partial(_has_failed, results, number + 1))
         await until(lambda: len(results._batch.failures) == 2)
         with pytest.raises(LookupError, match="0"):
@@ -290,27 +294,27 @@ async def test_with_return_exceptions_an_error_takes_its_place_and_costs_no_othe
 
 @pytest.mark.parametrize("kind", [Alone, KeyboardInterrupt, SystemExit, Stopped])
 async def test_with_return_exceptions_other_base_exceptions_end_the_map(
-    gate: type[Gate], kind: type[BaseException]
+    held_call: type[HeldCall], kind: type[BaseException]
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     def call(number: int) -> None:
         if number:
-            door.heeding()
-        assert door.inside.is_set() or door.opened.wait(PATIENCE)
+            blocked.cooperative()
+        assert blocked.inside.is_set() or blocked.released.wait(PATIENCE)
         raise kind
 
     async with (
         Runner(max_threads=2) as runner,
         runner.map(call, range(2), return_exceptions=True) as results,
     ):
-        await door.inside.wait()
-        door.opened.set()
+        await blocked.inside.wait()
+        blocked.released.set()
         with pytest.raises(kind) as caught:
             await anext(results)
         assert caught.value.__notes__ == ["item 0 of the map: 0"]
-        await until(door.left.is_set)
-        assert door.token.reason == "another item failed"
+        await until(blocked.left.is_set)
+        assert blocked.token.reason == "another item failed"
     assert await anyio.to_thread.run_sync(str, 1) == "1"
 
 

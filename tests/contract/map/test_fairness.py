@@ -19,8 +19,8 @@ from tests.contract.conftest import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
-    from asyncrun._runner.map_results import Results
-    from tests.contract.conftest import Gate
+    from asyncrun._runner.map_results import MapResults
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -29,11 +29,11 @@ def _endless() -> Iterator[int]:
     return iter(int, 1)
 
 
-def _runs(results: Results[Any], number: int) -> bool:
+def _runs(results: MapResults[Any], number: int) -> bool:
     return results.running == number
 
 
-async def _read(results: Results[Any]) -> None:
+async def _read(results: MapResults[Any]) -> None:
     async for _ in results:
         pass
 
@@ -60,22 +60,22 @@ async def test_a_call_gets_a_slot_while_an_endless_map_takes_all(
         await handle.wait()
 
 
-async def test_a_call_gets_the_slot_after_one_item(gate: type[Gate]) -> None:
-    doors, begun = [gate() for _ in range(5)], list[object]()
+async def test_a_call_gets_the_slot_after_one_item(held_call: type[HeldCall]) -> None:
+    made, begun = [held_call() for _ in range(5)], list[object]()
 
-    def call(door: Gate) -> str:
-        begun.append(door)
-        assert not threading.Event().wait(2 * item_loop.SLICE)
-        return door.stuck()
+    def call(held_thread_call: HeldCall) -> str:
+        begun.append(held_thread_call)
+        assert not threading.Event().wait(2 * item_loop.TIME_SLICE)
+        return held_thread_call.stuck()
 
-    async with Runner(max_threads=1) as runner, runner.map(call, doors) as results:
-        await doors[0].inside.wait()
+    async with Runner(max_threads=1) as runner, runner.map(call, made) as results:
+        await made[0].inside.wait()
         handle = runner.submit(lambda: len(begun))
         await anyio.wait_all_tasks_blocked()
-        doors[0].opened.set()
+        made[0].released.set()
         assert await handle == 1
-        for door in doors:
-            door.opened.set()
+        for blocked in made:
+            blocked.released.set()
         assert [result async for result in results] == ["late"] * 5
 
 
@@ -96,36 +96,36 @@ async def test_a_second_map_gets_slots_while_an_endless_one_takes_all(threads: i
         await handle.wait()
 
 
-async def test_two_maps_share_the_slots_evenly(gate: type[Gate]) -> None:
-    doors = [[gate() for _ in range(40)] for _ in range(2)]
+async def test_two_maps_share_the_slots_evenly(held_call: type[HeldCall]) -> None:
+    made = [[held_call() for _ in range(40)] for _ in range(2)]
     async with Runner(max_threads=6) as runner:
 
-        def call(door: Gate) -> None:
-            assert not threading.Event().wait(2 * item_loop.SLICE)
-            door.stuck()
+        def call(held_thread_call: HeldCall) -> None:
+            assert not threading.Event().wait(2 * item_loop.TIME_SLICE)
+            held_thread_call.stuck()
 
-        async with runner.map(call, doors[0]) as first:
+        async with runner.map(call, made[0]) as first:
             await until(lambda: first.running == 6)
-            async with runner.map(call, doors[1]) as second:
+            async with runner.map(call, made[1]) as second:
                 shares = set[int]()
                 for number in range(30):
-                    doors[0][number].opened.set()
-                    doors[1][number].opened.set()
-                    await until(doors[0][number].left.is_set)
+                    made[0][number].released.set()
+                    made[1][number].released.set()
+                    await until(made[0][number].left.is_set)
                     await until(lambda: first.running + second.running == 6)
                     shares.add(second.running)
                 assert max(shares) == 3
-                for door in doors[0] + doors[1]:
-                    door.opened.set()
+                for blocked in made[0] + made[1]:
+                    blocked.released.set()
                 await _read(second)
             await _read(first)
 
 
 @pytest.mark.parametrize("neighbour", ["call", "map"])
 async def test_loops_that_idle_lend_their_slot_at_once(
-    gate: type[Gate], monkeypatch: pytest.MonkeyPatch, neighbour: str
+    held_call: type[HeldCall], monkeypatch: pytest.MonkeyPatch, neighbour: str
 ) -> None:
-    monkeypatch.setattr(item_loop, "LINGER", PATIENCE)
+    monkeypatch.setattr(item_loop, "IDLE_TIMEOUT", PATIENCE)
     more = anyio.Event()
 
     async def items() -> AsyncIterator[int]:
@@ -139,11 +139,11 @@ async def test_loops_that_idle_lend_their_slot_at_once(
         with anyio.fail_after(PATIENCE / 3):
             for _ in range(3):
                 if neighbour == "call":
-                    doors = [gate(), gate()]
-                    handles = [runner.submit(door.stuck) for door in doors]
-                    for door in doors:
-                        await door.inside.wait()
-                        door.opened.set()
+                    made = [held_call(), held_call()]
+                    handles = [runner.submit(blocked.stuck) for blocked in made]
+                    for blocked in made:
+                        await blocked.inside.wait()
+                        blocked.released.set()
                     assert [await handle for handle in handles] == ["late"] * 2
                 else:
                     async with runner.map(str, range(9)) as others:
@@ -155,7 +155,7 @@ async def test_loops_that_idle_lend_their_slot_at_once(
 async def test_idle_loops_of_a_map_that_is_left_give_their_slots_back_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(item_loop, "LINGER", PATIENCE)
+    monkeypatch.setattr(item_loop, "IDLE_TIMEOUT", PATIENCE)
     with anyio.fail_after(PATIENCE / 3):
         async with Runner(max_threads=2) as runner:
             for _ in range(3):
@@ -166,21 +166,21 @@ async def test_idle_loops_of_a_map_that_is_left_give_their_slots_back_at_once(
 
 @pytest.mark.parametrize(("limit", "most"), [(1, 1), (2, 2), (3, 3), (100, 4), (None, 4)])
 async def test_a_limit_caps_the_slots_of_a_map(
-    gate: type[Gate], limit: int | None, most: int
+    held_call: type[HeldCall], limit: int | None, most: int
 ) -> None:
-    doors = [gate() for _ in range(8)]
+    made = [held_call() for _ in range(8)]
     async with (
         Runner(max_threads=4) as runner,
-        runner.map(lambda door: door.stuck(), doors, limit=limit) as results,
+        runner.map(lambda blocked: blocked.stuck(), made, max_concurrency=limit) as results,
     ):
-        for number, door in enumerate(doors):
-            for inside in doors[number : number + most]:
+        for number, blocked in enumerate(made):
+            for inside in made[number : number + most]:
                 await inside.inside.wait()
             running = min(most, 8 - number)
             await until(partial(_runs, results, running))
             if most < 4:
                 assert await runner.run_sync(str, 1) == "1"
-            door.opened.set()
+            blocked.released.set()
         assert [result async for result in results] == ["late"] * 8
 
 
@@ -198,11 +198,11 @@ async def test_every_slot_is_used_by_items_that_wait_for_each_other() -> None:
 @pytest.mark.parametrize("place", ["it looks idle", "it is not busy"])
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_an_item_that_comes_just_when_a_loop_takes_another_has_a_slot_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, gate: type[Gate], asynchronous: bool, place: str
+    monkeypatch: pytest.MonkeyPatch, held_call: type[HeldCall], asynchronous: bool, place: str
 ) -> None:
     """A loop that has taken an item and has not begun it is not idle."""
     more, taken = threading.Event(), anyio.Event()
-    doors = [gate() for _ in range(3)]
+    made = [held_call() for _ in range(3)]
 
     def slowly(func: Callable[..., Any]) -> Callable[..., Any]:
         def held(*args: Any) -> Any:
@@ -221,32 +221,32 @@ async def test_an_item_that_comes_just_when_a_loop_takes_another_has_a_slot_of_i
         await anyio.sleep_forever()
 
     if place == "it looks idle":
-        monkeypatch.setattr(item_loop.Queue, "works", slowly(item_loop.Queue.works))
+        monkeypatch.setattr(item_loop.SlotQueue, "mark_busy", slowly(item_loop.SlotQueue.mark_busy))
     else:
         monkeypatch.setattr(item_loop, "copy_context", slowly(copy_context))
     async with Runner(max_threads=3) as runner, aclosing(later()) as async_items:
         items = async_items if asynchronous else range(2)
-        async with runner.map(lambda number: doors[number].stuck(), items, buffer=2) as results:
+        async with runner.map(lambda number: made[number].stuck(), items, buffersize=2) as results:
             with anyio.move_on_after(2) as scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(anext, results)
                     await taken.wait()
                     await anyio.wait_all_tasks_blocked()
                     more.set()
-                    await doors[0].inside.wait()
-                    await doors[1].inside.wait()
+                    await made[0].inside.wait()
+                    await made[1].inside.wait()
                     group.cancel_scope.cancel()
             assert not scope.cancelled_caught, "item 1 waits for item 0, though there are slots"
-            for door in doors:
-                door.opened.set()
+            for blocked in made:
+                blocked.released.set()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 async def test_a_map_may_feed_another(threads: int) -> None:
     async with (
         Runner(max_threads=threads) as runner,
-        runner.map(int, range(300), ordered=False, buffer=5) as numbers,
-        runner.map(str, numbers, ordered=False, buffer=3) as results,
+        runner.map(int, range(300), ordered=False, buffersize=5) as numbers,
+        runner.map(str, numbers, ordered=False, buffersize=3) as results,
     ):
         got = [result async for result in results]
         assert sorted(got, key=int) == [str(number) for number in range(300)]
@@ -257,13 +257,13 @@ async def test_a_task_that_reads_one_map_may_feed_another_at_once(threads: int) 
     send, receive = anyio.create_memory_object_stream[int](2)
 
     async def first(runner: Runner) -> None:
-        async with send, runner.map(int, range(300), buffer=5) as results:
+        async with send, runner.map(int, range(300), buffersize=5) as results:
             async for result in results:
                 await send.send(result)
 
     async with Runner(max_threads=threads) as runner:
         runner.start_soon(first, runner)
-        async with receive, runner.map(str, receive, buffer=3) as results:
+        async with receive, runner.map(str, receive, buffersize=3) as results:
             got = [result async for result in results]
         assert got == [str(number) for number in range(300)]
 
@@ -281,7 +281,7 @@ async def test_an_item_may_wait_for_a_map_as_long_as_a_limit_leaves_a_slot_free(
         def call(number: int) -> list[str]:
             return anyio.from_thread.run(inner, number)
 
-        async with runner.map(call, range(20), limit=threads - 1) as results:
+        async with runner.map(call, range(20), max_concurrency=threads - 1) as results:
             got = [result async for result in results]
         assert got == [[str(each) for each in range(number)] for number in range(20)]
 

@@ -15,7 +15,7 @@ from tests.contract.conftest import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,7 @@ async def test_an_input_that_raises_ends_the_map_after_the_results_of_the_items_
     got: list[int | Exception] = []
     async with Runner(max_threads=3) as runner:
         async with runner.map(
-            int, make(), ordered=ordered, buffer=5, return_exceptions=keep
+            int, make(), ordered=ordered, buffersize=5, return_exceptions=keep
         ) as results:
             with pytest.raises((error, RuntimeError)) as caught:
                 async for result in results:
@@ -96,7 +96,7 @@ async def test_an_input_that_raises_ends_the_map_after_the_results_of_the_items_
 
 
 async def test_an_input_that_raises_wakes_a_reader_that_has_nothing_to_wait_for(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
     fail = anyio.Event()
 
@@ -128,8 +128,10 @@ async def test_an_input_whose_iterator_cannot_be_made_fails_at_the_call() -> Non
 
 
 @pytest.mark.parametrize("before", [0, 5])
-async def test_an_interrupt_in_the_input_comes_out_at_once(gate: type[Gate], before: int) -> None:
-    door = gate()
+async def test_an_interrupt_in_the_input_comes_out_at_once(
+    held_call: type[HeldCall], before: int
+) -> None:
+    blocked = held_call()
 
     def items() -> Iterator[int]:
         yield from range(before)
@@ -140,10 +142,10 @@ async def test_an_interrupt_in_the_input_comes_out_at_once(gate: type[Gate], bef
 
     runner = Runner(grace=PATIENCE)
     with pytest.raises(KeyboardInterrupt):
-        async with runner, runner.map(call, items(), buffer=before + 1) as results:
+        async with runner, runner.map(call, items(), buffersize=before + 1) as results:
             await anext(results)
-            door.inside.set()
-    assert not door.inside.is_set()
+            blocked.inside.set()
+    assert not blocked.inside.is_set()
     assert runner.calls() == []
 
 
@@ -190,16 +192,16 @@ async def test_without_any_thread_the_error_comes_out_of_the_loop(
 
 @pytest.mark.parametrize("number", [1, 2])
 async def test_with_some_threads_it_goes_on_with_these(
-    threads: Callable[[int], None], gate: type[Gate], number: int
+    threads: Callable[[int], None], held_call: type[HeldCall], number: int
 ) -> None:
-    doors = [gate() for _ in range(9)]
+    made = [held_call() for _ in range(9)]
     async with Runner(max_threads=4) as runner:
         threads(number)
-        async with runner.map(lambda door: door.stuck(), doors) as results:
-            for door in doors[:number]:
-                await door.inside.wait()
+        async with runner.map(lambda blocked: blocked.stuck(), made) as results:
+            for blocked in made[:number]:
+                await blocked.inside.wait()
             await anyio.wait_all_tasks_blocked()
             assert results.running == number
-            for door in doors:
-                door.opened.set()
+            for blocked in made:
+                blocked.released.set()
             assert [result async for result in results] == ["late"] * 9

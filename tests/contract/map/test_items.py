@@ -17,7 +17,7 @@ from tests.contract.conftest import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ async def test_several_readers_share_the_results(ordered: bool) -> None:
 
     async with (
         Runner(max_threads=3) as runner,
-        runner.map(int, range(500), ordered=ordered, buffer=9) as results,
+        runner.map(int, range(500), ordered=ordered, buffersize=9) as results,
         anyio.create_task_group() as group,
     ):
         for mine in got:
@@ -44,20 +44,20 @@ async def test_several_readers_share_the_results(ordered: bool) -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_a_wait_for_a_result_that_is_cancelled_loses_none(
-    gate: type[Gate], ordered: bool
+    held_call: type[HeldCall], ordered: bool
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     def call(number: int) -> int:
         if number == 0:
-            door.stuck()
+            blocked.stuck()
         return number
 
     async with (
         Runner(max_threads=1) as runner,
         runner.map(call, range(3), ordered=ordered) as results,
     ):
-        await door.inside.wait()
+        await blocked.inside.wait()
         for _ in range(3):
             with anyio.move_on_after(0) as scope:
                 await anext(results)
@@ -66,7 +66,7 @@ async def test_a_wait_for_a_result_that_is_cancelled_loses_none(
             group.start_soon(anext, results)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
-        door.opened.set()
+        blocked.released.set()
         await until(lambda: results.done == 3)
         assert [result async for result in results] == [0, 1, 2]
 
@@ -104,9 +104,9 @@ async def test_a_reader_that_never_has_to_wait_lets_the_event_loop_turn(ordered:
     many = 30_000
     async with Runner() as runner:
         handle = runner.start_soon(tick)
-        async with runner.map(int, range(many), ordered=ordered, buffer=many) as results:
-            while results._intake.taken < many:
-                results._refill()
+        async with runner.map(int, range(many), ordered=ordered, buffersize=many) as results:
+            while results._input.pulled < many:
+                results._pull()
             await until(lambda: results.done == many)
             async for _ in results:
                 seen.add(ticks)
@@ -182,22 +182,22 @@ async def test_the_way_back_to_the_event_loop_works_in_an_item() -> None:
 
 
 # rule 10
-async def test_calls_lists_what_runs_and_not_what_waits(gate: type[Gate]) -> None:
-    doors = [gate() for _ in range(5)]
+async def test_calls_lists_what_runs_and_not_what_waits(held_call: type[HeldCall]) -> None:
+    made = [held_call() for _ in range(5)]
 
-    def call(door: Gate) -> str:
-        return door.stuck()
+    def call(held_thread_call: HeldCall) -> str:
+        return held_thread_call.stuck()
 
-    async with Runner(max_threads=2) as runner, runner.map(call, doors) as results:
-        await doors[1].inside.wait()
-        await doors[0].at_rest(runner, 2)
+    async with Runner(max_threads=2) as runner, runner.map(call, made) as results:
+        await made[1].inside.wait()
+        await made[0].at_rest(runner, 2)
         for info in runner.calls():
             assert info.name == info.function == call.__qualname__
             assert "conftest.py:" in str(info.where)
             assert 0 <= info.age < PATIENCE
             assert not info.stopping
-        for door in doors:
-            door.opened.set()
+        for blocked in made:
+            blocked.released.set()
         assert [result async for result in results] == ["late"] * 5
         assert runner.calls() == []
         assert repr(results) == f"<map of {call.__qualname__} by <Runner>>"

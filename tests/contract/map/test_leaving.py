@@ -18,8 +18,8 @@ from tests.contract.conftest import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from asyncrun._runner.map_results import Results
-    from tests.contract.conftest import Gate
+    from asyncrun._runner.map_results import MapResults
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -39,14 +39,14 @@ async def _leave(how: str, scope: anyio.CancelScope) -> None:
 @pytest.mark.parametrize("how", ["break", "error", "cancellation"])
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_what_runs_is_asked_to_stop_and_what_waits_is_dropped(
-    gate: type[Gate], how: str, ordered: bool
+    held_call: type[HeldCall], how: str, ordered: bool
 ) -> None:
-    doors, called = [gate(), gate()], list[int]()
+    made, called = [held_call(), held_call()], list[int]()
 
     def call(number: int) -> int:
         called.append(number)
         if 0 < number < 3:
-            doors[number - 1].heeding()
+            made[number - 1].cooperative()
         return number
 
     async with Runner(max_threads=2, grace=PATIENCE) as runner:
@@ -55,14 +55,14 @@ async def test_what_runs_is_asked_to_stop_and_what_waits_is_dropped(
             async with results:
                 async for number in results:
                     assert number == 0
-                    for door in doors:
-                        await door.inside.wait()
+                    for blocked in made:
+                        await blocked.inside.wait()
                     await _leave(how, scope)
                     break
-        assert how == "cancellation" or all(door.left.is_set() for door in doors)
-        for door in doors:
-            await until(door.left.is_set)
-            assert door.token.reason == "its map was left"
+        assert how == "cancellation" or all(blocked.left.is_set() for blocked in made)
+        for blocked in made:
+            await until(blocked.left.is_set)
+            assert blocked.token.reason == "its map was left"
         assert sorted(called) == [0, 1, 2]
         assert results.started == 3
         assert results.running == 0
@@ -72,22 +72,22 @@ async def test_what_runs_is_asked_to_stop_and_what_waits_is_dropped(
 
 
 # rule 9
-async def test_leaving_waits_for_calls_that_met_a_safe_point(gate: type[Gate]) -> None:
-    door, done = gate(), list[str]()
+async def test_leaving_waits_for_calls_that_met_a_safe_point(held_call: type[HeldCall]) -> None:
+    blocked, done = held_call(), list[str]()
 
     def call(_: int) -> None:
         safe_point()
-        door.stuck()
+        blocked.stuck()
         done.append("cleaned up")
 
     async def open_it() -> None:
         await anyio.wait_all_tasks_blocked()
         assert done == []
-        door.opened.set()
+        blocked.released.set()
 
     async with Runner(grace=PATIENCE) as runner:
         async with runner.map(call, range(1)):
-            await door.inside.wait()
+            await blocked.inside.wait()
             runner.start_soon(open_it)
         assert done == ["cleaned up"]
         assert runner.calls() == []
@@ -95,45 +95,45 @@ async def test_leaving_waits_for_calls_that_met_a_safe_point(gate: type[Gate]) -
 
 # rules 9 and 10
 async def test_leaving_does_not_wait_for_calls_that_met_none(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with Runner(grace=PATIENCE) as runner:
-        async with runner.map(lambda door: door.stuck(), [door]):
-            await door.at_rest(runner)
+        async with runner.map(lambda blocked: blocked.stuck(), [blocked]):
+            await blocked.at_rest(runner)
         assert [info.stopping for info in runner.calls()] == [True]
         assert caplog.records == []
-    assert not door.left.is_set()
+    assert not blocked.left.is_set()
     assert "left running" in caplog.text
 
 
 # rule 9
 async def test_the_grace_is_bounded_and_is_not_spent_twice(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     def look_once(_: int) -> None:
         safe_point()
-        door.stuck()
+        blocked.stuck()
 
     async with Runner(grace=0.2) as runner:
         async with runner.map(look_once, range(1)):
-            await door.inside.wait()
+            await blocked.inside.wait()
             before = anyio.current_time()
         assert anyio.current_time() >= before + 0.2  # as the deadline is made: without a rounding
-        (item,) = runner._group.running()
-        assert not item.heeds()  # so that the runner does not wait for it again
-    assert not door.left.is_set()
+        (item,) = runner._group.running_calls()
+        assert not item.is_cooperative()  # so that the runner does not wait for it again
+    assert not blocked.left.is_set()
     assert "left running" in caplog.text
 
 
-async def test_a_cancellation_cuts_the_grace_short(gate: type[Gate]) -> None:
-    door = gate()
+async def test_a_cancellation_cuts_the_grace_short(held_call: type[HeldCall]) -> None:
+    blocked = held_call()
 
     def look_once(_: int) -> None:
         safe_point()
-        door.stuck()
+        blocked.stuck()
 
     async with Runner(grace=PATIENCE) as runner:
         with anyio.CancelScope() as scope:
@@ -143,11 +143,11 @@ async def test_a_cancellation_cuts_the_grace_short(gate: type[Gate]) -> None:
                 scope.cancel()
 
             async with runner.map(look_once, range(1)):
-                await door.inside.wait()
+                await blocked.inside.wait()
                 runner.start_soon(cancel)
         assert scope.cancelled_caught
-        assert not door.left.is_set()
-        door.opened.set()
+        assert not blocked.left.is_set()
+        blocked.released.set()
 
 
 @pytest.mark.parametrize("how", ["break", "error", "cancellation"])
@@ -175,23 +175,25 @@ async def test_an_async_input_has_ended_when_the_block_is_left(how: str) -> None
         assert closed == ["input"]
 
 
-async def test_a_reader_in_another_task_is_told_that_the_map_was_left(gate: type[Gate]) -> None:
-    door, told = gate(), list[str]()
+async def test_a_reader_in_another_task_is_told_that_the_map_was_left(
+    held_call: type[HeldCall],
+) -> None:
+    blocked, told = held_call(), list[str]()
 
-    async def read(results: Results[str]) -> None:
+    async def read(results: MapResults[str]) -> None:
         with pytest.raises(RuntimeError, match="was left already; use it as `async with") as caught:
             await anext(results)
         told.append(str(caught.value))
 
     async with Runner() as runner, anyio.create_task_group() as group:
-        results = runner.map(lambda door: door.stuck(), [door])
+        results = runner.map(lambda blocked: blocked.stuck(), [blocked])
         async with results:
             for _ in range(3):
                 group.start_soon(read, results)
-            await door.inside.wait()
+            await blocked.inside.wait()
             await anyio.wait_all_tasks_blocked()
         await until(lambda: len(told) == 3)
-        door.opened.set()
+        blocked.released.set()
 
 
 # rule 8
@@ -221,14 +223,14 @@ async def test_an_error_that_comes_just_while_the_map_is_left_is_logged(
 
     async with Runner() as runner:
         results = runner.map(fail, range(1))
-        settle = results._batch.settle
+        settle = results._batch.set_outcome
 
         def held(_: object, *outcome: Any) -> None:  # after it is no longer busy, before it fails
             anyio.from_thread.run_sync(in_between.set)
             assert left.wait(PATIENCE)
             settle(*outcome)
 
-        monkeypatch.setattr(type(results._batch), "settle", held)
+        monkeypatch.setattr(type(results._batch), "set_outcome", held)
         async with results:
             await in_between.wait()
         left.set()
@@ -238,27 +240,27 @@ async def test_an_error_that_comes_just_while_the_map_is_left_is_logged(
 
 
 async def test_nothing_spins_while_a_cancelled_block_cleans_up(
-    gate: type[Gate], monkeypatch: pytest.MonkeyPatch
+    held_call: type[HeldCall], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door, begun = gate(), 0
+    blocked, begun = held_call(), 0
 
     async with anyio.create_task_group() as outer, Runner(max_threads=2) as runner:
-        results = runner.map(lambda door: door.stuck(), [door] * 9)
-        serve = results._serve
+        results = runner.map(lambda blocked: blocked.stuck(), [blocked] * 9)
+        serve = results._run_consumer
 
         async def counted() -> None:
             nonlocal begun
             begun += 1
             await serve()
 
-        monkeypatch.setattr(results, "_serve", counted)
+        monkeypatch.setattr(results, "_run_consumer", counted)
         async with results:
-            await door.inside.wait()
+            await blocked.inside.wait()
             outer.cancel_scope.cancel()
             with anyio.CancelScope(shield=True):
                 for _ in range(100):
                     await anyio.lowlevel.checkpoint()
-            door.opened.set()
+            blocked.released.set()
             await anyio.lowlevel.checkpoint()
     assert begun < 10
 
@@ -336,7 +338,7 @@ async def test_what_was_delivered_is_not_kept(ordered: bool, failing: bool) -> N
     async with (
         Runner(max_threads=2) as runner,
         runner.map(
-            call, SyncSource(kept), ordered=ordered, buffer=1, return_exceptions=True
+            call, SyncSource(kept), ordered=ordered, buffersize=1, return_exceptions=True
         ) as results,
     ):
         for number in range(10):
@@ -360,12 +362,12 @@ async def test_nothing_is_kept_after_the_block(ordered: bool, source: Any) -> No
     given = source(kept)
     kept.append(weakref.ref(given))
     async with Runner(max_threads=2) as runner:
-        async with runner.map(call, given, ordered=ordered, buffer=10) as results:
+        async with runner.map(call, given, ordered=ordered, buffersize=10) as results:
             del given
             async for result in results:
                 del result
                 break
-            await until(lambda: results.done == results._intake.taken)
+            await until(lambda: results.done == results._input.pulled)
         # A task that was cancelled leaves reference cycles under asyncio.
         assert await _alive(kept, collect=source is AsyncSource) == []
         assert results.done > 0  # while its counters are
@@ -381,14 +383,14 @@ async def test_a_map_that_was_left_leaves_room_for_the_next_many_times() -> None
 
 
 # rule 3
-async def test_a_token_callback_runs_when_the_map_is_left(gate: type[Gate]) -> None:
-    door = gate()
+async def test_a_token_callback_runs_when_the_map_is_left(held_call: type[HeldCall]) -> None:
+    blocked = held_call()
 
     def call(_: int) -> None:
-        with stop_token().on_stop(door.opened.set):
-            door.stuck()
+        with stop_token().on_stop(blocked.released.set):
+            blocked.stuck()
 
     async with Runner(grace=PATIENCE) as runner:
         async with runner.map(call, range(1)):
-            await door.inside.wait()
-        assert door.left.is_set()
+            await blocked.inside.wait()
+        assert blocked.left.is_set()

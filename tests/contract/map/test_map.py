@@ -16,7 +16,7 @@ from tests.contract.conftest import until
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +108,7 @@ async def test_the_input_is_iterated_in_the_event_loops_thread_and_items_run_els
     items = async_numbers() if asynchronous else numbers()
     async with (
         Runner(max_threads=3) as runner,
-        runner.map(call, items, ordered=ordered, buffer=5) as results,
+        runner.map(call, items, ordered=ordered, buffersize=5) as results,
     ):
         assert len([result async for result in results]) == 300
     assert iterating == {threading.get_ident()}
@@ -143,7 +143,7 @@ async def test_the_input_is_never_more_than_the_buffer_ahead_of_the_reader(
 
     async with aclosing(async_numbers()) as async_items, Runner(max_threads=3) as runner:
         items = async_items if asynchronous else distance.numbers()
-        async with runner.map(str, items, ordered=ordered, buffer=buffer) as results:
+        async with runner.map(str, items, ordered=ordered, buffersize=buffer) as results:
             async for _ in results:
                 distance.received += 1
                 if distance.received == 200:
@@ -161,7 +161,7 @@ async def test_the_buffer_is_four_items_a_slot_by_default_and_at_least_256(
     distance = Distance()
     async with (
         Runner(max_threads=threads) as runner,
-        runner.map(str, distance.numbers(), ordered=False, limit=limit) as results,
+        runner.map(str, distance.numbers(), ordered=False, max_concurrency=limit) as results,
     ):
         async for _ in results:
             distance.received += 1
@@ -184,13 +184,13 @@ async def test_a_reader_that_stops_reading_costs_the_buffer_and_nothing_else(
         Runner(max_threads=2) as runner,
         aclosing(later(taken)) as async_items,
         runner.map(
-            str, async_items if asynchronous else taken, ordered=ordered, buffer=10
+            str, async_items if asynchronous else taken, ordered=ordered, buffersize=10
         ) as results,
     ):
         for _ in range(30):
             await anext(results)
         await anyio.wait_all_tasks_blocked()
-        await until(lambda: results.done == results._intake.taken)
+        await until(lambda: results.done == results._input.pulled)
         await anyio.wait_all_tasks_blocked()
         done = results.done
         assert 30 <= done <= 40
@@ -200,24 +200,27 @@ async def test_a_reader_that_stops_reading_costs_the_buffer_and_nothing_else(
 
 
 # rule 7
-async def test_a_reader_that_does_not_read_holds_no_slot(gate: type[Gate]) -> None:
-    doors = [gate() for _ in range(3)]
-    async with Runner(max_threads=3) as runner, runner.map(str, range(100), buffer=10) as results:
+async def test_a_reader_that_does_not_read_holds_no_slot(held_call: type[HeldCall]) -> None:
+    made = [held_call() for _ in range(3)]
+    async with (
+        Runner(max_threads=3) as runner,
+        runner.map(str, range(100), buffersize=10) as results,
+    ):
         assert await anext(results) == "0"
-        handles = [runner.submit(door.stuck) for door in doors]
-        for door in doors:
-            await door.inside.wait()
-        for door in doors:
-            door.opened.set()
+        handles = [runner.submit(blocked.stuck) for blocked in made]
+        for blocked in made:
+            await blocked.inside.wait()
+        for blocked in made:
+            blocked.released.set()
         assert [await handle for handle in handles] == ["late"] * 3
         assert len([result async for result in results]) == 99
 
 
-async def test_unordered_results_come_as_they_are_there(gate: type[Gate]) -> None:
-    doors = [gate() for _ in range(3)]
+async def test_unordered_results_come_as_they_are_there(held_call: type[HeldCall]) -> None:
+    made = [held_call() for _ in range(3)]
 
     def call(number: int) -> int:
-        doors[number].stuck()
+        made[number].stuck()
         return number
 
     async with (
@@ -225,14 +228,14 @@ async def test_unordered_results_come_as_they_are_there(gate: type[Gate]) -> Non
         runner.map(call, range(3), ordered=False) as results,
     ):
         for number in (2, 0, 1):
-            await doors[number].inside.wait()
-            doors[number].opened.set()
+            await made[number].inside.wait()
+            made[number].released.set()
             assert await anext(results) == number
         assert await anext(results, None) is None
 
 
-async def test_ordered_results_wait_for_the_first(gate: type[Gate]) -> None:
-    first, got = gate(), list[int]()
+async def test_ordered_results_wait_for_the_first(held_call: type[HeldCall]) -> None:
+    first, got = held_call(), list[int]()
 
     def call(number: int) -> int:
         if number == 0:
@@ -251,36 +254,36 @@ async def test_ordered_results_wait_for_the_first(gate: type[Gate]) -> None:
         await until(lambda: results.done == 19)
         await anyio.wait_all_tasks_blocked()
         assert got == []
-        first.opened.set()
+        first.released.set()
     assert got == list(range(20))
 
 
-async def test_it_counts_what_starts_and_ends(gate: type[Gate]) -> None:
-    doors = [gate() for _ in range(3)]
+async def test_it_counts_what_starts_and_ends(held_call: type[HeldCall]) -> None:
+    made = [held_call() for _ in range(3)]
 
-    def call(door: Gate) -> None:
-        door.stuck()
-        if door is doors[1]:
+    def call(held_thread_call: HeldCall) -> None:
+        held_thread_call.stuck()
+        if held_thread_call is made[1]:
             raise LookupError
 
     def counts() -> tuple[int | None, int, int, int, int]:
         return results.total, results.started, results.done, results.failed, results.running
 
     async with Runner(max_threads=2) as runner:
-        results = runner.map(call, doors, return_exceptions=True, ordered=False)
+        results = runner.map(call, made, return_exceptions=True, ordered=False)
         assert counts() == (3, 0, 0, 0, 0)
         async with results:
-            await doors[0].inside.wait()
-            await doors[1].inside.wait()
+            await made[0].inside.wait()
+            await made[1].inside.wait()
             assert counts() == (3, 2, 0, 0, 2)
-            doors[1].opened.set()
+            made[1].released.set()
             assert isinstance(await anext(results), LookupError)
-            await doors[2].inside.wait()
+            await made[2].inside.wait()
             assert counts() == (3, 3, 1, 1, 2)
-            doors[0].opened.set()
+            made[0].released.set()
             assert await anext(results) is None
             assert counts() == (3, 3, 2, 1, 1)
-            doors[2].opened.set()
+            made[2].released.set()
             assert await anext(results) is None
             assert counts() == (3, 3, 3, 1, 0)
         assert counts() == (3, 3, 3, 1, 0)

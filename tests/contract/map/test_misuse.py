@@ -70,7 +70,7 @@ async def test_results_that_are_not_entered_are_refused_and_take_nothing() -> No
 
 async def test_results_that_were_left_are_refused() -> None:
     async with Runner() as runner:
-        async with runner.map(str, range(1000), buffer=2) as results:
+        async with runner.map(str, range(1000), buffersize=2) as results:
             await anext(results)
         with pytest.raises(RuntimeError, match=r"<map of str by <Runner>> was left already; use"):
             await anext(results)
@@ -127,7 +127,7 @@ async def test_what_is_no_iterable_is_refused(items: Any) -> None:
         assert repr(items) in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["buffer", "limit"])
+@pytest.mark.parametrize("option", ["buffersize", "max_concurrency"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, math.inf])
 async def test_a_number_out_of_range_is_refused(option: str, value: Any) -> None:
     options: dict[str, Any] = {option: value}
@@ -141,8 +141,10 @@ async def test_a_number_out_of_range_is_refused(option: str, value: Any) -> None
 @pytest.mark.parametrize("seconds", [0, -1, -0.0, math.nan, -math.inf])
 async def test_a_time_out_out_of_range_is_refused(seconds: float) -> None:
     async with Runner() as runner:
-        with pytest.raises(ValueError, match=f"timeout must be > 0 seconds or None, was {seconds}"):
-            runner.map(str, [1], timeout=seconds)
+        with pytest.raises(
+            ValueError, match=f"item_timeout must be > 0 seconds or None, was {seconds}"
+        ):
+            runner.map(str, [1], item_timeout=seconds)
 
 
 async def test_other_workers_are_refused() -> None:
@@ -154,9 +156,9 @@ async def test_other_workers_are_refused() -> None:
 
 async def test_a_refusal_takes_nothing_from_the_input() -> None:
     items = iter(range(3))
-    options: dict[str, Any] = {"timeout": 0}
+    options: dict[str, Any] = {"item_timeout": 0}
     async with Runner() as runner:
-        with pytest.raises(ValueError, match="timeout"):
+        with pytest.raises(ValueError, match="item_timeout"):
             runner.map(str, items, **options)
         with pytest.raises(TypeError):
             runner.map(async_function, items)

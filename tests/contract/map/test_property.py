@@ -129,9 +129,9 @@ class World:
                     self.call,
                     items if plan.asynchronous else self.items(),
                     ordered=plan.ordered,
-                    buffer=plan.buffer,
+                    buffersize=plan.buffer,
                     return_exceptions=plan.keep,
-                    limit=plan.limit,
+                    max_concurrency=plan.limit,
                 )
                 try:
                     async with results:

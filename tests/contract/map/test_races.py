@@ -16,31 +16,31 @@ from tests.contract.conftest import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_a_wake_up_that_comes_just_as_the_reader_stops_waiting_is_no_error(
-    gate: type[Gate], ordered: bool
+    held_call: type[HeldCall], ordered: bool
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     class Wakers(list[anyio.Event | threading.Event]):
         """What a worker does just after the reader has looked whether it is still listed."""
 
         def remove(self, waker: anyio.Event | threading.Event) -> None:
-            batch.wake()
+            batch.notify_reader()
             super().remove(waker)
 
     async with (
         Runner() as runner,
-        runner.map(lambda door: door.stuck(), [door], ordered=ordered) as results,
+        runner.map(lambda blocked: blocked.stuck(), [blocked], ordered=ordered) as results,
     ):
         batch = results._batch
         batch._wakers = Wakers()
-        await door.inside.wait()
+        await blocked.inside.wait()
         with anyio.CancelScope() as scope:
 
             async def cancel() -> None:
@@ -50,7 +50,7 @@ async def test_a_wake_up_that_comes_just_as_the_reader_stops_waiting_is_no_error
             runner.start_soon(cancel)
             await anext(results)
         assert scope.cancelled_caught
-        door.opened.set()
+        blocked.released.set()
         assert await anext(results) == "late"
 
 
@@ -81,8 +81,8 @@ async def test_an_item_that_begins_just_as_its_map_is_left_does_not_run_and_is_n
 
     async with Runner() as runner:
         results = runner.map(called.append, [1])
-        results._batch.busy = Busy()
-        results._batch.stuck = Stuck()
+        results._batch.running = Busy()
+        results._batch.abandoned = Stuck()
         async with results:
             await begun.wait()
         assert called == []
@@ -92,9 +92,9 @@ async def test_an_item_that_begins_just_as_its_map_is_left_does_not_run_and_is_n
 
 @pytest.mark.parametrize("keep", [False, True])
 async def test_an_item_that_ends_just_as_it_times_out_has_one_outcome(
-    gate: type[Gate], keep: bool
+    held_call: type[HeldCall], keep: bool
 ) -> None:
-    door = gate()
+    blocked = held_call()
     worker = threading.Event()
 
     class Stuck(dict[Any, None]):
@@ -102,7 +102,7 @@ async def test_an_item_that_ends_just_as_it_times_out_has_one_outcome(
 
         def __setitem__(self, item: Any, value: None) -> None:
             super().__setitem__(item, value)
-            door.opened.set()
+            blocked.released.set()
             assert worker.wait(PATIENCE)
 
     class Busy(dict[Any, None]):
@@ -113,14 +113,14 @@ async def test_an_item_that_ends_just_as_it_times_out_has_one_outcome(
 
     async with Runner() as runner:
         results = runner.map(
-            lambda door: door.stuck(), [door], timeout=0.01, return_exceptions=keep
+            lambda blocked: blocked.stuck(), [blocked], item_timeout=0.01, return_exceptions=keep
         )
-        results._batch.busy = Busy()
-        results._batch.stuck = Stuck()
+        results._batch.running = Busy()
+        results._batch.abandoned = Stuck()
         async with results:
             assert [result async for result in results] == ["late"]
             assert (results.started, results.done, results.failed) == (1, 1, 0)
-            assert not door.token._set
+            assert not blocked.token._set
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -134,7 +134,9 @@ async def test_many_small_maps_lose_no_wake_up(ordered: bool, asynchronous: bool
         for number in range(150):
             given = items(number % 4) if asynchronous else range(number % 4)
             with anyio.fail_after(PATIENCE):
-                async with runner.map(int, given, ordered=ordered, buffer=1 + number % 3) as each:
+                async with runner.map(
+                    int, given, ordered=ordered, buffersize=1 + number % 3
+                ) as each:
                     assert len([result async for result in each]) == number % 4
 
 
@@ -153,7 +155,7 @@ async def test_results_flow_while_readers_come_and_go() -> None:
 
     async with (
         Runner(max_threads=3) as runner,
-        runner.map(int, range(2000), ordered=False, buffer=5) as results,
+        runner.map(int, range(2000), ordered=False, buffersize=5) as results,
     ):
         with anyio.fail_after(PATIENCE):
             while len(got) < 2000:

@@ -20,7 +20,7 @@ from tests.contract.conftest import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -53,12 +53,14 @@ async def test_an_error_is_never_taken_for_a_result() -> None:
                 await anext(results)
 
 
-async def test_a_map_with_a_stuck_item_still_gets_slots_of_another_one(gate: type[Gate]) -> None:
-    door = gate()
+async def test_a_map_with_a_stuck_item_still_gets_slots_of_another_one(
+    held_call: type[HeldCall],
+) -> None:
+    blocked = held_call()
 
     def call(number: int) -> int:
         if number == 0:
-            door.stuck()
+            blocked.stuck()
         return number
 
     async def read() -> None:
@@ -68,7 +70,7 @@ async def test_a_map_with_a_stuck_item_still_gets_slots_of_another_one(gate: typ
 
     async with Runner(max_threads=2) as runner:
         async with runner.map(
-            call, itertools.count(), timeout=0.05, return_exceptions=True
+            call, itertools.count(), item_timeout=0.05, return_exceptions=True
         ) as results:
             handle = runner.start_soon(read)
             assert isinstance(await anext(results), TimeoutError)
@@ -78,7 +80,7 @@ async def test_a_map_with_a_stuck_item_still_gets_slots_of_another_one(gate: typ
                     # A thread that waits for the GIL, or for a core, may be late: it had a slot.
                     assert outcome == number or isinstance(outcome, TimeoutError)
         handle.cancel()
-        door.opened.set()
+        blocked.released.set()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -96,20 +98,20 @@ async def test_an_input_that_is_cancelled_natively_is_an_error_and_no_hang() -> 
 
 
 async def test_it_says_so_when_slots_become_stuck_while_it_waits_for_one(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     async def abandon() -> None:
         await anyio.wait_all_tasks_blocked()
         handle.cancel()
         await until(lambda: "every slot is held" in caplog.text)
-        door.opened.set()
+        blocked.released.set()
 
     with caplog.at_level(logging.WARNING, "asyncrun"):
         async with Runner(max_threads=1) as runner:
-            handle = runner.submit(door.stuck)
-            await door.inside.wait()
+            handle = runner.submit(blocked.stuck)
+            await blocked.inside.wait()
             async with runner.map(str, range(3)) as results:
                 runner.start_soon(abandon)
                 assert [result async for result in results] == ["0", "1", "2"]
@@ -140,7 +142,7 @@ async def test_an_async_input_that_never_waits_lets_the_event_loop_turn() -> Non
 
     async with Runner() as runner:
         handle = runner.start_soon(tick)
-        async with runner.map(str, items, buffer=many) as results:
+        async with runner.map(str, items, buffersize=many) as results:
             await until(lambda: items.taken >= many)
             assert turns > 10
             assert await anext(results) == "1"
@@ -190,7 +192,7 @@ async def test_the_items_run_in_the_context_of_who_entered_the_map() -> None:
     variable.set("the enterer's")
     async with (
         Runner() as runner,
-        runner.map(lambda _: variable.get(), range(100), buffer=1) as results,
+        runner.map(lambda _: variable.get(), range(100), buffersize=1) as results,
     ):
         await runner.start_soon(read)
     assert got == {"the enterer's"}

@@ -14,7 +14,7 @@ from asyncrun import Runner, Stopped, safe_point
 from tests.contract.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -47,25 +47,25 @@ def _reason(how: str) -> str:
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("reader", ["block", "task"])
 async def test_a_reader_of_the_runners_own_is_cancelled_with_it(
-    gate: type[Gate], how: str, reader: str
+    held_call: type[HeldCall], how: str, reader: str
 ) -> None:
-    door, ends, called = gate(), list[str](), list[Any]()
+    blocked, ends, called = held_call(), list[str](), list[Any]()
 
-    def call(item: Gate | int) -> None:
+    def call(item: HeldCall | int) -> None:
         called.append(item)
         assert not isinstance(item, int)
-        item.heeding()
+        item.cooperative()
 
     async def read(runner: Runner) -> None:
         try:
-            async with runner.map(call, [door, *range(10)]) as results:
+            async with runner.map(call, [blocked, *range(10)]) as results:
                 await anext(results)
         except anyio.get_cancelled_exc_class():
             ends.append("cancelled")
             raise
 
     async def end(runner: Runner, scope: anyio.CancelScope) -> None:
-        await door.inside.wait()
+        await blocked.inside.wait()
         await anyio.wait_all_tasks_blocked()
         await _end(how, runner, scope)
 
@@ -80,28 +80,28 @@ async def test_a_reader_of_the_runners_own_is_cancelled_with_it(
                     runner.start_soon(read, runner)
             except* LookupError:
                 assert how == "sibling"
-        assert door.left.is_set()
+        assert blocked.left.is_set()
     assert ends == ["cancelled"]
-    assert called == [door]
-    assert door.token.reason in {_reason(how), "its map was left"}
+    assert called == [blocked]
+    assert blocked.token.reason in {_reason(how), "its map was left"}
 
 
 # rule 9
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("wait", ["safe point", "never"])
 async def test_a_reader_outside_of_the_runner_gets_stopped(
-    gate: type[Gate], how: str, wait: str
+    held_call: type[HeldCall], how: str, wait: str
 ) -> None:
-    door, ends, called = gate(), list[str](), list[Any]()
+    blocked, ends, called = held_call(), list[str](), list[Any]()
     left = anyio.Event()
 
-    def call(item: Gate | int) -> None:
+    def call(item: HeldCall | int) -> None:
         called.append(item)
         assert not isinstance(item, int)
-        item.heeding() if wait == "safe point" else item.stuck()
+        item.cooperative() if wait == "safe point" else item.stuck()
 
     async def read(runner: Runner) -> None:
-        results = runner.map(call, [door, *range(10)], return_exceptions=True)
+        results = runner.map(call, [blocked, *range(10)], return_exceptions=True)
         with pytest.raises(Stopped) as caught:
             async with results:
                 await anext(results)
@@ -116,7 +116,7 @@ async def test_a_reader_outside_of_the_runner_gets_stopped(
             try:
                 async with runner:
                     group.start_soon(read, runner)
-                    await door.inside.wait()
+                    await blocked.inside.wait()
                     await anyio.wait_all_tasks_blocked()
                     await _end(how, runner, scope)
                     await anyio.sleep_forever()
@@ -124,27 +124,27 @@ async def test_a_reader_outside_of_the_runner_gets_stopped(
                 assert how == "sibling"
         with anyio.fail_after(PATIENCE / 3):
             await left.wait()
-        door.opened.set()
+        blocked.released.set()
     assert ends == ["stopped"]
-    assert called == [door]
-    assert door.token.reason == _reason(how)
+    assert called == [blocked]
+    assert blocked.token.reason == _reason(how)
 
 
 # rule 9
 @pytest.mark.parametrize("how", ENDS)
 async def test_what_ends_a_map_of_another_task_waits_no_longer_than_its_calls_need(
-    gate: type[Gate], how: str
+    held_call: type[HeldCall], how: str
 ) -> None:
-    door, done = gate(), list[str]()
+    blocked, done = held_call(), list[str]()
 
     def call(_: int) -> None:
         safe_point()
-        door.stuck()
+        blocked.stuck()
         done.append("cleaned up")
 
     async def open_it() -> None:
         await anyio.wait_all_tasks_blocked()
-        door.opened.set()
+        blocked.released.set()
 
     async def read() -> None:
         with pytest.raises(Stopped):
@@ -162,7 +162,7 @@ async def test_what_ends_a_map_of_another_task_waits_no_longer_than_its_calls_ne
                 try:
                     async with runner:
                         group.start_soon(read)
-                        await door.inside.wait()
+                        await blocked.inside.wait()
                         await anyio.wait_all_tasks_blocked()
                         await _end(how, runner, scope)
                         await anyio.sleep_forever()
@@ -188,7 +188,7 @@ async def test_a_map_of_a_runner_that_was_stopped_runs_nothing_more(
         if when == "before the map":
             runner.stop("enough")
         try:
-            async with runner.map(call, range(100), buffer=2) as results:
+            async with runner.map(call, range(100), buffersize=2) as results:
                 if when != "before the map":
                     assert await anext(results) == 0
                 if when == "with results":
@@ -217,7 +217,9 @@ async def test_a_map_of_a_runner_that_was_stopped_runs_nothing_more(
     assert ends == (["stopped: enough"] if outside else ["cancelled"])
 
 
-async def test_a_stop_from_a_thread_at_any_moment_ends_an_endless_map(gate: type[Gate]) -> None:
+async def test_a_stop_from_a_thread_at_any_moment_ends_an_endless_map(
+    held_call: type[HeldCall],
+) -> None:
     ends = list[str]()
 
     def call(number: int) -> None:
@@ -257,39 +259,39 @@ async def test_an_error_in_a_task_that_reads_comes_out_of_the_runner_as_anyio_gi
 
 
 # rule 9
-async def test_a_runner_waits_for_maps_of_tasks_outside(gate: type[Gate]) -> None:
-    door, got = gate(), list[str]()
+async def test_a_runner_waits_for_maps_of_tasks_outside(held_call: type[HeldCall]) -> None:
+    blocked, got = held_call(), list[str]()
 
     async def read(runner: Runner) -> None:
-        async with runner.map(lambda door: door.stuck(), [door] * 3) as results:
+        async with runner.map(lambda blocked: blocked.stuck(), [blocked] * 3) as results:
             got.extend([result async for result in results])
 
     async def open_it() -> None:
         await anyio.wait_all_tasks_blocked()
         assert got == []
-        door.opened.set()
+        blocked.released.set()
 
     runner = Runner()
     async with anyio.create_task_group() as group:
         async with runner:
             group.start_soon(read, runner)
-            await door.inside.wait()
+            await blocked.inside.wait()
             group.start_soon(open_it)
         assert got == ["late"] * 3
 
 
 # rule 10
 async def test_a_runner_reports_the_items_that_it_leaves_behind(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    doors = [gate(), gate()]
+    made = [held_call(), held_call()]
 
-    def page(door: Gate) -> str:
-        return door.stuck()
+    def page(held_thread_call: HeldCall) -> str:
+        return held_thread_call.stuck()
 
     start = time.monotonic()
-    async with Runner(grace=PATIENCE, name="ingest") as runner, runner.map(page, doors):
-        await doors[0].at_rest(runner, 2)
+    async with Runner(grace=PATIENCE, name="ingest") as runner, runner.map(page, made):
+        await made[0].at_rest(runner, 2)
         runner.stop()
         await anyio.sleep_forever()
     lines = [record.getMessage() for record in caplog.records]
@@ -314,39 +316,41 @@ async def test_a_cancelled_task_enters_no_map_and_the_runner_goes_on() -> None:
 
 
 # rule 9
-async def test_a_shielded_reader_of_a_cancelled_runner_leaves_no_error(gate: type[Gate]) -> None:
-    door = gate()
+async def test_a_shielded_reader_of_a_cancelled_runner_leaves_no_error(
+    held_call: type[HeldCall],
+) -> None:
+    blocked = held_call()
     with anyio.CancelScope() as scope:
         async with (
             Runner(max_threads=1) as runner,
-            runner.map(lambda door: door.stuck(), [door] * 5) as results,
+            runner.map(lambda blocked: blocked.stuck(), [blocked] * 5) as results,
         ):
-            await door.inside.wait()
+            await blocked.inside.wait()
             scope.cancel()
             with anyio.CancelScope(shield=True), anyio.fail_after(PATIENCE):
                 await anyio.wait_all_tasks_blocked()
-                door.opened.set()
+                blocked.released.set()
                 assert [result async for result in results] == ["late"] * 5
     assert scope.cancelled_caught
 
 
 async def test_items_of_a_stopped_runner_are_flagged_before_any_task_unwinds(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
-    door, seen = gate(), list[bool]()
+    blocked, seen = held_call(), list[bool]()
 
     async def clean_up() -> None:
         try:
             await anyio.sleep_forever()
         finally:
-            seen.append(door.token._set)
+            seen.append(blocked.token._set)
 
     async with Runner() as runner:
         runner.start_soon(clean_up)
-        async with runner.map(lambda door: door.stuck(), [door]):
-            await door.inside.wait()
+        async with runner.map(lambda blocked: blocked.stuck(), [blocked]):
+            await blocked.inside.wait()
             await anyio.wait_all_tasks_blocked()
             runner.stop()
             await anyio.sleep_forever()
     assert seen == [True]
-    door.opened.set()
+    blocked.released.set()

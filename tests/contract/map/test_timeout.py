@@ -17,7 +17,7 @@ from tests.contract.conftest import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that cannot go on says so soon."""
-    monkeypatch.setattr(map_results, "PATIENCE", SHORT)
+    monkeypatch.setattr(map_results, "STALL_CHECK_INTERVAL", SHORT)
 
 
 SHORT = 0.02
@@ -48,55 +48,57 @@ def _is_right(outcome: object, wanted: object) -> bool:
     return outcome == wanted or isinstance(outcome, TimeoutError)
 
 
-async def _open_when_warned(caplog: pytest.LogCaptureFixture, door: Gate) -> None:
+async def _open_when_warned(caplog: pytest.LogCaptureFixture, held_thread_call: HeldCall) -> None:
     await until(lambda: _warnings(caplog))
-    door.opened.set()
+    held_thread_call.released.set()
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_an_item_that_takes_too_long_is_asked_to_stop_and_ends_the_map(
-    gate: type[Gate], ordered: bool
+    held_call: type[HeldCall], ordered: bool
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with Runner() as runner:
-        async with runner.map(enter_door, [door], timeout=SHORT, ordered=ordered) as results:
+        async with runner.map(
+            enter_door, [blocked], item_timeout=SHORT, ordered=ordered
+        ) as results:
             with pytest.raises(
                 TimeoutError, match=r"enter_door took longer than 0\.02 s"
             ) as caught:
                 await anext(results)
             assert caught.value.__notes__[0].startswith("item 0 of the map: <")
-            assert getattr(caught.value, "item") is door  # noqa: B009
-            assert door.token._set
-            assert door.token.reason == "it took longer than 0.02 s"
-            assert not door.left.is_set()
+            assert getattr(caught.value, "item") is blocked  # noqa: B009
+            assert blocked.token._set
+            assert blocked.token.reason == "it took longer than 0.02 s"
+            assert not blocked.left.is_set()
             assert (results.started, results.done, results.failed, results.running) == (1, 1, 1, 0)
             (info,) = runner.calls()
             assert info.stopping
-        door.opened.set()
+        blocked.released.set()
 
 
-def enter_door(door: Gate) -> str:
-    return door.stuck()
+def enter_door(held_thread_call: HeldCall) -> str:
+    return held_thread_call.stuck()
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_with_return_exceptions_a_time_out_takes_its_place_and_its_slot_stays_taken(
-    gate: type[Gate], ordered: bool
+    held_call: type[HeldCall], ordered: bool
 ) -> None:
-    stuck, at_once, most = gate(), set[int](), set[int]()
+    stuck, at_once, most = held_call(), set[int](), set[int]()
 
     def call(number: int) -> int:
         if number == 3:
             stuck.stuck()
         at_once.add(number)
-        if stuck.inside.is_set() and not stuck.opened.is_set():
+        if stuck.inside.is_set() and not stuck.released.is_set():
             most.add(len(at_once))
         at_once.remove(number)
         return number
 
     async with Runner(max_threads=2) as runner:
         async with runner.map(
-            call, range(50), timeout=1.0, return_exceptions=True, ordered=ordered, buffer=5
+            call, range(50), item_timeout=1.0, return_exceptions=True, ordered=ordered, buffersize=5
         ) as results:
             got: list[int | Exception] = []
             async for result in results:
@@ -112,66 +114,69 @@ async def test_with_return_exceptions_a_time_out_takes_its_place_and_its_slot_st
             assert most == {1}
             await until(lambda: _borrowed(runner) == 1)  # the other loop has nothing to do
             assert [info.stopping for info in runner.calls()] == [True]
-            stuck.opened.set()
+            stuck.released.set()
         await until(lambda: _borrowed(runner) == 0)
 
 
 async def test_a_time_out_is_told_from_a_timeout_error_that_an_item_raises_itself(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     def call(item: str) -> str:
         if item == "raises":
             raise TimeoutError("timed out")  # as sockets do
-        return door.stuck()
+        return blocked.stuck()
 
     async with Runner() as runner:
         items = ["raises", "is stuck"]
-        async with runner.map(call, items, timeout=SHORT, return_exceptions=True) as results:
+        async with runner.map(call, items, item_timeout=SHORT, return_exceptions=True) as results:
             own, ours = [result async for result in results]
         assert isinstance(own, TimeoutError)
         assert not isinstance(own, CallTimeoutError)
         assert isinstance(ours, ItemTimeoutError)
         assert (ours.item, ours.seconds) == ("is stuck", SHORT)
         assert ours.name.endswith("call")
-        door.opened.set()
+        blocked.released.set()
 
 
-async def test_what_waits_for_a_slot_does_not_time_out(gate: type[Gate]) -> None:
-    door = gate()
+async def test_what_waits_for_a_slot_does_not_time_out(held_call: type[HeldCall]) -> None:
+    blocked = held_call()
     async with Runner(max_threads=1) as runner:
-        handle = runner.submit(door.stuck)
-        await door.inside.wait()
-        async with runner.map(str, range(3), timeout=0.5) as results:
+        handle = runner.submit(blocked.stuck)
+        await blocked.inside.wait()
+        async with runner.map(str, range(3), item_timeout=0.5) as results:
             await anyio.sleep(0.6)  # more than the time-out, and none of them has begun
             assert results.started == 0
-            door.opened.set()
+            blocked.released.set()
             assert [result async for result in results] == ["0", "1", "2"]
         assert await handle == "late"
 
 
 @pytest.mark.parametrize("seconds", [math.inf, 1e12, 10**9])
-async def test_a_time_out_may_be_long(gate: type[Gate], seconds: float) -> None:
-    door = gate()
-    async with Runner() as runner, runner.map(enter_door, [door], timeout=seconds) as results:
-        await door.inside.wait()
+async def test_a_time_out_may_be_long(held_call: type[HeldCall], seconds: float) -> None:
+    blocked = held_call()
+    async with (
+        Runner() as runner,
+        runner.map(enter_door, [blocked], item_timeout=seconds) as results,
+    ):
+        await blocked.inside.wait()
         await anyio.wait_all_tasks_blocked()
-        door.opened.set()
+        blocked.released.set()
         assert [result async for result in results] == ["late"]
 
 
 # rule 8
 async def test_what_ends_after_its_time_out_is_dropped_and_its_errors_are_logged(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    doors = [gate() for _ in range(4)]
+    made = [held_call() for _ in range(4)]
 
     def call(number: int) -> int:
-        door = doors[number]
+        blocked = made[number]
         if number == 1:
-            door.heeding()
-        door.stuck()
+            blocked.cooperative()
+        blocked.stuck()
         if number == 2:
             raise LookupError
         if number == 3:
@@ -180,13 +185,15 @@ async def test_what_ends_after_its_time_out_is_dropped_and_its_errors_are_logged
 
     async with (
         Runner() as runner,
-        runner.map(call, range(4), timeout=SHORT, return_exceptions=True, ordered=False) as results,
+        runner.map(
+            call, range(4), item_timeout=SHORT, return_exceptions=True, ordered=False
+        ) as results,
     ):
-        for _ in doors:
+        for _ in made:
             assert isinstance(await anext(results), TimeoutError)
         assert (results.done, results.failed) == (4, 4)
-        for door in doors:
-            door.opened.set()
+        for blocked in made:
+            blocked.released.set()
         await until(lambda: not runner.calls())
         await until(lambda: caplog.records)
         assert await anext(results, None) is None
@@ -199,25 +206,27 @@ async def test_what_ends_after_its_time_out_is_dropped_and_its_errors_are_logged
 
 @pytest.mark.parametrize("limit", [None, 2])
 async def test_when_stuck_threads_hold_every_slot_it_says_so_once_and_goes_on_when_one_ends(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture, limit: int | None
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture, limit: int | None
 ) -> None:
-    doors = [gate(), gate()]
+    made = [held_call(), held_call()]
 
     def call(number: int) -> int:
         if number < 2:
-            doors[number].stuck()
+            made[number].stuck()
         return number
 
     async with Runner(max_threads=2 if limit is None else 5) as runner:
-        results = runner.map(call, range(5), timeout=SHORT, return_exceptions=True, limit=limit)
+        results = runner.map(
+            call, range(5), item_timeout=SHORT, return_exceptions=True, max_concurrency=limit
+        )
         async with results:
-            for _ in doors:
+            for _ in made:
                 assert isinstance(await anext(results), TimeoutError)
             assert results.started == 2
-            runner.start_soon(_open_when_warned, caplog, doors[1])
+            runner.start_soon(_open_when_warned, caplog, made[1])
             got = [result async for result in results]
             assert all(map(_is_right, got, [2, 3, 4]))
-        doors[0].opened.set()
+        made[0].released.set()
         (record,) = _warnings(caplog)
         assert (record.name, record.levelno) == ("asyncrun", logging.WARNING)
         head, _, holders = record.getMessage().partition(f" waits: {STUCK}: ")
@@ -230,24 +239,24 @@ async def test_when_stuck_threads_hold_every_slot_it_says_so_once_and_goes_on_wh
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What a reader that waits has found whenever it looked whether its map is stuck."""
     found: list[bool] = []
-    is_stuck = map_results.Results[object]._is_stuck
+    is_stuck = map_results.MapResults[object]._is_stalled
 
-    def look(results: map_results.Results[object]) -> bool:
+    def look(results: map_results.MapResults[object]) -> bool:
         found.append(is_stuck(results))
         return found[-1]
 
-    monkeypatch.setattr(map_results.Results, "_is_stuck", look)
+    monkeypatch.setattr(map_results.MapResults, "_is_stalled", look)
     return found
 
 
 async def test_it_says_nothing_as_long_as_an_item_of_its_own_runs(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture, looks: list[bool]
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture, looks: list[bool]
 ) -> None:
-    stuck, running = gate(), gate()
+    stuck, running = held_call(), held_call()
 
     async def open_when_looked_at() -> None:
         await until(lambda: len(looks) >= 3 or any(looks))
-        running.opened.set()
+        running.released.set()
 
     async with Runner(max_threads=2) as runner:
         handle = runner.submit(stuck.stuck)
@@ -256,90 +265,90 @@ async def test_it_says_nothing_as_long_as_an_item_of_its_own_runs(
         async with runner.map(enter_door, [running, running]) as results:
             runner.start_soon(open_when_looked_at)
             assert [result async for result in results] == ["late", "late"]
-        stuck.opened.set()
+        stuck.released.set()
     assert looks == [False] * len(looks)
     assert _warnings(caplog) == []
 
 
 async def test_it_says_nothing_for_what_one_look_alone_has_found(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door, looks = gate(), 0
+    blocked, looks = held_call(), 0
 
     def is_stuck(_: object) -> bool:
         nonlocal looks
         looks += 1
         if looks == 6:
-            door.opened.set()
+            blocked.released.set()
         return looks % 2 == 1  # as in the moment in which a call is asked to stop
 
-    monkeypatch.setattr(map_results.Results, "_is_stuck", is_stuck)
-    async with Runner() as runner, runner.map(enter_door, [door]) as results:
+    monkeypatch.setattr(map_results.MapResults, "_is_stalled", is_stuck)
+    async with Runner() as runner, runner.map(enter_door, [blocked]) as results:
         assert await anext(results) == "late"
     assert looks >= 6
     assert _warnings(caplog) == []
 
 
 async def test_it_says_nothing_where_nothing_waits_for_a_slot(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture, looks: list[bool]
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture, looks: list[bool]
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
-    async def items() -> AsyncIterator[Gate]:
-        yield door
+    async def items() -> AsyncIterator[HeldCall]:
+        yield blocked
         await until(lambda: len(looks) >= 3 or any(looks))
 
     async with (
         Runner(max_threads=1) as runner,
-        runner.map(enter_door, items(), timeout=SHORT, return_exceptions=True) as results,
+        runner.map(enter_door, items(), item_timeout=SHORT, return_exceptions=True) as results,
     ):
         assert [type(result).__name__ async for result in results] == ["ItemTimeoutError"]
-        door.opened.set()
+        blocked.released.set()
     assert looks == [False] * len(looks)
     assert _warnings(caplog) == []
 
 
 async def test_it_says_so_when_calls_that_are_not_its_own_hold_every_slot(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    doors = [gate(), gate()]
+    made = [held_call(), held_call()]
     async with Runner(max_threads=2) as runner:
-        for door in doors:
-            handle = runner.submit(door.stuck)
-            await door.inside.wait()
+        for blocked in made:
+            handle = runner.submit(blocked.stuck)
+            await blocked.inside.wait()
             handle.cancel()
             await handle.wait()
         async with runner.map(str, range(3)) as results:
-            runner.start_soon(_open_when_warned, caplog, doors[0])
+            runner.start_soon(_open_when_warned, caplog, made[0])
             assert [result async for result in results] == ["0", "1", "2"]
-        doors[1].opened.set()
+        made[1].released.set()
     assert len(_warnings(caplog)) == 1
 
 
 async def test_it_says_so_when_what_waits_has_come_after_all_slots_were_stuck(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door, more = gate(), anyio.Event()
+    blocked, more = held_call(), anyio.Event()
 
-    async def items() -> AsyncIterator[Gate]:
-        yield door
+    async def items() -> AsyncIterator[HeldCall]:
+        yield blocked
         await more.wait()
-        yield door
+        yield blocked
 
     async with (
         Runner(max_threads=1) as runner,
-        runner.map(enter_door, items(), timeout=SHORT, return_exceptions=True) as results,
+        runner.map(enter_door, items(), item_timeout=SHORT, return_exceptions=True) as results,
     ):
         assert isinstance(await anext(results), TimeoutError)
         assert _warnings(caplog) == []
         more.set()
-        runner.start_soon(_open_when_warned, caplog, door)
+        runner.start_soon(_open_when_warned, caplog, blocked)
         assert _is_right(await anext(results), "late")
     assert len(_warnings(caplog)) == 1
 
 
 async def test_an_item_that_times_out_at_a_safe_point_gives_its_slot_to_the_next(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
     def call(number: int) -> int:
         if number % 2:
@@ -348,7 +357,7 @@ async def test_an_item_that_times_out_at_a_safe_point_gives_its_slot_to_the_next
 
     async with (
         Runner(max_threads=1) as runner,
-        runner.map(call, range(6), timeout=0.5, return_exceptions=True) as results,
+        runner.map(call, range(6), item_timeout=0.5, return_exceptions=True) as results,
     ):
         got = [result async for result in results]
         assert [type(result).__name__ for result in got] == ["int", "ItemTimeoutError"] * 3

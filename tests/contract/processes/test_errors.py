@@ -19,7 +19,7 @@ from tests.contract.conftest import PATIENCE, brought, told
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.contract.jobs import Post
+    from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 
@@ -124,9 +124,9 @@ async def test_a_process_that_dies_under_a_call_is_an_error_of_that_call_alone(h
 
 
 async def test_a_process_that_is_killed_under_a_call_is_an_error_of_that_call(
-    post: Callable[[], Post],
+    held_process_call: Callable[[], HeldProcessCall],
 ) -> None:
-    place = post()
+    place = held_process_call()
 
     async def call(runner: Runner) -> None:
         with pytest.raises(WorkerDied, match="was killed by SIGKILL; is there memory enough"):
@@ -140,9 +140,9 @@ async def test_a_process_that_is_killed_under_a_call_is_an_error_of_that_call(
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_a_process_that_dies_in_a_map_costs_one_item_and_none_runs_twice(
-    post: Callable[[], Post], ordered: bool
+    held_process_call: Callable[[], HeldProcessCall], ordered: bool
 ) -> None:
-    place = post()
+    place = held_process_call()
     items = [(number, place.path) for number in range(40)]
     async with Runner(max_processes=2) as runner:
         async with runner.map(
@@ -171,9 +171,9 @@ async def test_a_process_that_dies_in_a_map_costs_one_item_and_none_runs_twice(
 
 
 async def test_a_late_death_is_dropped_in_silence(
-    post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+    held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_processes=1, grace=PATIENCE) as runner:
         handle = runner.submit(jobs.stuck, place.path, worker="process")
         await told(place)
@@ -183,8 +183,10 @@ async def test_a_late_death_is_dropped_in_silence(
     assert caplog.records == []
 
 
-async def test_a_child_that_a_call_has_forked_answers_nothing(post: Callable[[], Post]) -> None:
-    place = post()
+async def test_a_child_that_a_call_has_forked_answers_nothing(
+    held_process_call: Callable[[], HeldProcessCall],
+) -> None:
+    place = held_process_call()
     async with Runner(max_processes=1) as runner:
         pid = await runner.run_sync(jobs.fork_and_return, place.path, worker="process")
         assert pid == await runner.run_sync(jobs.pid_of, worker="process")
@@ -193,7 +195,7 @@ async def test_a_child_that_a_call_has_forked_answers_nothing(post: Callable[[],
 
 async def test_numbers_out_of_range_and_unknown_workers_are_refused() -> None:
     options: Any
-    for options in ({"max_processes": 0}, {"max_calls_per_worker": 0}, {"max_processes": 1.5}):
+    for options in ({"max_processes": 0}, {"max_tasks_per_child": 0}, {"max_processes": 1.5}):
         with pytest.raises(ValueError, match="must be"):
             Runner(**options)
     options = {"initializer": "text"}

@@ -21,10 +21,10 @@ from asyncrun import Runner, StopSource
 from asyncrun._workers.process import pool
 from asyncrun._workers.process import spawn as spawn_module
 from asyncrun._workers.process.child.main import Code
-from asyncrun._workers.process.ipc.channels import Heard, Wire
-from asyncrun._workers.process.pool import Fleet
-from asyncrun._workers.remote.call import Errand
-from asyncrun._workers.remote.serialization import pack
+from asyncrun._workers.process.ipc.channels import ProcessChannels, Ready
+from asyncrun._workers.process.pool import ProcessPool
+from asyncrun._workers.remote.call import RemoteCall
+from asyncrun._workers.remote.serialization import dumps
 from tests.contract import misbehaving_calls
 from tests.contract.conftest import PATIENCE, brought, until, wait_until
 from tests.contract.processes.test_process_regressions import is_gone
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from asyncrun._workers.process.handle import Process
+    from asyncrun._workers.process.handle import WorkerProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +99,7 @@ async def test_an_interrupt_as_a_result_is_unpacked_costs_neither_slot_nor_proce
     async with Runner(max_processes=1) as runner:
         pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
         with monkeypatch.context() as patch:
-            patch.setattr(Errand, "finish", interrupted)
+            patch.setattr(RemoteCall, "finish", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 await runner.run_sync(misbehaving_calls.pid, worker="process")
         assert runner.calls() == []
@@ -109,13 +109,13 @@ async def test_an_interrupt_as_a_result_is_unpacked_costs_neither_slot_nor_proce
 def test_a_process_that_nobody_gives_back_ends_with_its_runner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pool, "EXIT_PATIENCE", 0)
-    fleet = Fleet(None, None, 0.0)
-    kept: list[Process] = []
-    process = fleet.take("a call")
+    monkeypatch.setattr(pool, "EXIT_TIMEOUT", 0)
+    fleet = ProcessPool(None, None, 0.0)
+    kept: list[WorkerProcess] = []
+    process = fleet.acquire("a call")
     process.start("a call")
-    fleet.give(process)
-    assert fleet.take_warm(kept.append)
+    fleet.release(process)
+    assert fleet.acquire_idle_nowait(kept.append)
     fleet.close()
     assert kept == [process]
     assert not process.is_alive()
@@ -123,7 +123,7 @@ def test_a_process_that_nobody_gives_back_ends_with_its_runner(
 
 async def test_calls_that_were_taken_back_do_not_count() -> None:
     async with (
-        Runner(max_processes=1, max_calls_per_worker=50) as runner,
+        Runner(max_processes=1, max_tasks_per_child=50) as runner,
         runner.map(misbehaving_calls.nap_at_tens, range(300), worker="process") as results,
     ):
         calls = Counter([pid async for pid in results])
@@ -145,14 +145,14 @@ async def test_a_result_that_takes_time_to_unpickle_does_not_hold_up_the_event_l
 async def test_a_call_whose_arguments_never_arrived_is_run_by_another_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    select, waits = Wire.select, anyio.Event()
+    select, waits = ProcessChannels.select, anyio.Event()
 
-    def noted(self: Wire, seconds: float, *, to_send: bool = False) -> Heard:
+    def noted(self: ProcessChannels, seconds: float, *, to_send: bool = False) -> Ready:
         if to_send:
-            runner._group.post(waits.set)
+            runner._group.call_soon_threadsafe(waits.set)
         return select(self, seconds, to_send=to_send)
 
-    monkeypatch.setattr(Wire, "select", noted)
+    monkeypatch.setattr(ProcessChannels, "select", noted)
     async with Runner(max_processes=1) as runner:
         pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
         os.kill(pid, signal.SIGSTOP)
@@ -163,35 +163,35 @@ async def test_a_call_whose_arguments_never_arrived_is_run_by_another_process(
 
 
 def test_no_signal_goes_to_a_process_that_was_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    fleet = Fleet(None, None, 1.0)
-    process = fleet.take("a call")
+    fleet = ProcessPool(None, None, 1.0)
+    process = fleet.acquire("a call")
     process.start("a call")
-    process.retire()
-    assert process.end(PATIENCE) == 0
+    process.close_input()
+    assert process.terminate(PATIENCE) == 0
     killed: list[Any] = []
     monkeypatch.setattr(os, "killpg", partial(killed.append))
-    assert process.end() == 0
-    fleet.give(process)
+    assert process.terminate() == 0
+    fleet.release(process)
     fleet.close()
     assert killed == []
 
 
 # rule 18
 def test_what_was_sent_ahead_is_taken_back_when_the_call_before_is_asked_to_stop() -> None:
-    fleet, source = Fleet(None, None, PATIENCE), StopSource()
-    process = fleet.take("a call")
+    fleet, source = ProcessPool(None, None, PATIENCE), StopSource()
+    process = fleet.acquire("a call")
     process.start("a call")
-    process.watch(1, source.token)
-    process.send(pack(misbehaving_calls.look_and_sleep, "f"), pack((1,), "it"))
-    process.send_ahead([pack((number,), "it") for number in (2, 3)])
+    process.set_current_call(1, source.token)
+    process.send(dumps(misbehaving_calls.look_and_sleep, "f"), dumps((1,), "it"))
+    process.prefetch([dumps((number,), "it") for number in (2, 3)])
     source.stop()
     process.wake()
-    assert process.receive_within(None) is None
-    assert process.collect() == 2
-    frame = process.receive_within(None)
+    assert process.receive(None) is None
+    assert process.take_revoked() == 2
+    frame = process.receive(None)
     assert frame is not None
-    assert (frame.id, frame.code) == (1, Code.RAISED)
-    fleet.give(process)
+    assert (frame.call_id, frame.code) == (1, Code.RAISED)
+    fleet.release(process)
     assert process.is_alive()
     fleet.close()
 
@@ -237,11 +237,11 @@ def test_a_process_that_still_imports_its_main_module_starts_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(this_process.current_process(), "_inheriting", True, raising=False)
-    fleet = Fleet(None, None, 1.0)
-    worker = fleet.take("a call")
+    fleet = ProcessPool(None, None, 1.0)
+    worker = fleet.acquire("a call")
     with pytest.raises(RuntimeError, match=r"below `if __name__ == '__main__':`"):
         worker.start("a call")
-    fleet.give(worker)
+    fleet.release(worker)
     fleet.close()
 
 
@@ -282,7 +282,7 @@ async def test_a_start_that_fails_half_way_leaves_no_process(
 
     async with Runner(max_processes=1) as runner:
         with monkeypatch.context() as patch:
-            patch.setattr(spawn_module, "_tie", fail)
+            patch.setattr(spawn_module, "_kill_group_with_parent", fail)
             with pytest.raises(RuntimeError, match="Cannot allocate memory"):
                 await runner.run_sync(misbehaving_calls.pid, worker="process")
         wait_until(lambda: is_gone(started[0]))

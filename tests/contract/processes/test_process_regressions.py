@@ -14,14 +14,14 @@ import pytest
 
 from asyncrun import Runner, WorkerDied
 from asyncrun._workers.process import pool
-from asyncrun._workers.process.handle import Process
-from asyncrun._workers.process.pool import Fleet
+from asyncrun._workers.process.handle import WorkerProcess
+from asyncrun._workers.process.pool import ProcessPool
 from asyncrun._workers.thread.worker import ThreadWorker
 from tests.contract import misbehaving_calls
 from tests.contract.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
-    from asyncrun._core.call import Stay
+    from asyncrun._core.call import SlotLease
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def test_a_time_out_behind_which_items_wait_costs_that_item_alone() -> Non
     async with (
         Runner(max_processes=1, grace=PATIENCE) as runner,
         runner.map(
-            job, range(400), worker="process", timeout=0.5, return_exceptions=True
+            job, range(400), worker="process", item_timeout=0.5, return_exceptions=True
         ) as results,
     ):
         got = [result async for result in results]
@@ -63,13 +63,13 @@ async def test_items_behind_a_slow_one_go_to_another_process() -> None:
 
 # rule 20
 async def test_a_process_that_owes_an_answer_gets_no_other_call() -> None:
-    fleet = Fleet(None, None, 1.0)
-    process = fleet.take("a call")
+    fleet = ProcessPool(None, None, 1.0)
+    process = fleet.acquire("a call")
     process.start("a call")
     process.send(b"", b"")
-    fleet.give(process)
+    fleet.release(process)
     assert not process.is_alive()
-    assert not fleet.take_warm(print)
+    assert not fleet.acquire_idle_nowait(print)
     fleet.close()
 
 
@@ -85,7 +85,7 @@ async def test_an_interrupt_as_a_call_begins_costs_no_slot(monkeypatch: pytest.M
     async with Runner(max_processes=1) as runner:
         assert await runner.run_sync(misbehaving_calls.same, 1, worker="process") == 1
         with monkeypatch.context() as patch:
-            patch.setattr(Process, "send", interrupt)
+            patch.setattr(WorkerProcess, "send", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 await runner.run_sync(misbehaving_calls.same, 2, worker="process")
         assert runner.calls() == []
@@ -100,10 +100,10 @@ def interrupt(*_: object) -> None:
 async def test_a_call_that_is_cancelled_before_a_thread_goes_on_with_it_ends_as_well(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    use_slot = ThreadWorker.use_slot
+    use_slot = ThreadWorker.run_in_thread
     scope = anyio.CancelScope()
 
-    async def cancelled(self: ThreadWorker, stay: Stay[Any]) -> Any:
+    async def cancelled(self: ThreadWorker, stay: SlotLease[Any]) -> Any:
         scope.cancel()
         return await use_slot(self, stay)
 
@@ -120,7 +120,7 @@ async def test_a_call_that_is_cancelled_before_a_thread_goes_on_with_it_ends_as_
             await until((tmp_path / "inside").exists)
             (info,) = runner.calls()
             assert info.pid is not None
-            monkeypatch.setattr(ThreadWorker, "use_slot", cancelled)
+            monkeypatch.setattr(ThreadWorker, "run_in_thread", cancelled)
             os.kill(info.pid, signal.SIGKILL)  # so that it takes a thread to see to the end
             await until(lambda: scope.cancel_called)
             monkeypatch.undo()
@@ -131,7 +131,7 @@ async def test_a_call_that_is_cancelled_before_a_thread_goes_on_with_it_ends_as_
 async def test_the_start_of_a_process_is_not_an_items_time() -> None:
     async with (
         Runner(max_processes=1, initializer=misbehaving_calls.take_long, initargs=(0.6,)) as runner,
-        runner.map(misbehaving_calls.same, range(6), worker="process", timeout=0.5) as results,
+        runner.map(misbehaving_calls.same, range(6), worker="process", item_timeout=0.5) as results,
     ):
         assert [result async for result in results] == list(range(6))
 
@@ -204,7 +204,7 @@ async def test_an_answer_there_is_no_memory_for_is_an_error_of_that_call(
     async with Runner(max_processes=1) as runner:
         pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
         with monkeypatch.context() as patch:
-            patch.setattr(Process, "answer", no_memory)
+            patch.setattr(WorkerProcess, "receive_nowait", no_memory)
             with pytest.raises(MemoryError):
                 await runner.run_sync(misbehaving_calls.same, 1, worker="process")
         assert await runner.run_sync(misbehaving_calls.pid, worker="process") != pid
@@ -230,7 +230,7 @@ async def test_a_map_without_memory_for_an_answer_ends_its_process(
 ) -> None:
     async with Runner(max_processes=1) as runner:
         pid = await runner.run_sync(misbehaving_calls.pid, worker="process")
-        monkeypatch.setattr(Process, "answer", no_memory)
+        monkeypatch.setattr(WorkerProcess, "receive_nowait", no_memory)
         other = Runner(max_processes=1)
         with pytest.RaisesGroup(MemoryError, flatten_subgroups=True, allow_unwrapped=True):
             async with other:
@@ -292,7 +292,7 @@ def is_gone(pid: int | None) -> bool:
 async def test_a_runner_that_is_cancelled_waits_less_for_exit_handlers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pool, "EXIT_PATIENCE", 1000)
+    monkeypatch.setattr(pool, "EXIT_TIMEOUT", 1000)
     monkeypatch.setattr(pool, "STOP_PATIENCE", 0.1)
     with anyio.CancelScope() as scope:
         async with Runner(max_processes=1) as runner:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
-    from tests.contract.jobs import Post
+    from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,9 @@ async def test_a_warm_process_serves_one_call_after_the_other() -> None:
     pids: set[int] = set()
     async with Runner(max_processes=2) as runner:
         pids |= {await runner.run_sync(jobs.pid_of, worker="process") for _ in range(20)}
-        async with runner.map(jobs.pid_of, range(20), worker="process", limit=1) as results:
+        async with runner.map(
+            jobs.pid_of, range(20), worker="process", max_concurrency=1
+        ) as results:
             pids |= {pid async for pid in results}
         assert len(pids) == 1
         assert os.getpid() not in pids
@@ -45,7 +47,7 @@ async def test_no_process_is_started_before_a_call_needs_one() -> None:
 
 @pytest.mark.parametrize("most", [1, 3])
 async def test_a_process_is_replaced_after_so_many_calls(most: int) -> None:
-    async with Runner(max_processes=1, max_calls_per_worker=most) as runner:
+    async with Runner(max_processes=1, max_tasks_per_child=most) as runner:
         pids = [await runner.run_sync(jobs.pid_of, worker="process") for _ in range(2 * most)]
         assert pids == [pid for pid in dict.fromkeys(pids) for _ in range(most)]
         assert len(set(pids)) == 2
@@ -57,7 +59,7 @@ async def test_a_process_is_replaced_after_so_many_calls(most: int) -> None:
 
 async def test_each_process_is_initialized_before_its_first_call() -> None:
     async with Runner(
-        max_processes=1, max_calls_per_worker=2, initializer=jobs.remember, initargs=("a", 1)
+        max_processes=1, max_tasks_per_child=2, initializer=jobs.remember, initargs=("a", 1)
     ) as runner:
         for _ in range(4):
             assert await runner.run_sync(jobs.recall, worker="process") == [("a", 1)]
@@ -138,18 +140,18 @@ async def test_much_goes_both_ways() -> None:
 
 
 # rule 18
-@pytest.mark.parametrize("way", ["stuck", "heeding"])
+@pytest.mark.parametrize("way", ["stuck", "cooperative"])
 async def test_what_a_cancelled_call_has_started_ends_with_its_process(
-    post: Callable[[], Post], way: str
+    held_process_call: Callable[[], HeldProcessCall], way: str
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_processes=1, grace=PATIENCE) as runner:
         handle = runner.submit(jobs.with_child, place.path, way, worker="process")
         pid, child = int(await told(place)), int(await told(place, "child"))
         handle.cancel()
         await handle.wait()
         other = await runner.run_sync(jobs.pid_of, worker="process")
-        assert (other == pid) == (way == "heeding")
+        assert (other == pid) == (way == "cooperative")
         if way == "stuck":
             assert not jobs.is_alive(pid)
             assert not jobs.is_alive(child)
@@ -162,9 +164,12 @@ async def test_what_a_cancelled_call_has_started_ends_with_its_process(
     [("stuck", False), ("stuck", True), ("stubborn", False), ("hold_gil", True)],
 )
 async def test_a_call_that_does_not_look_is_killed_and_its_process_replaced(
-    post: Callable[[], Post], caplog: pytest.LogCaptureFixture, job: str, in_map: bool
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
+    job: str,
+    in_map: bool,
 ) -> None:
-    place = post()
+    place = held_process_call()
     func = getattr(jobs, job)
     async with Runner(max_processes=1, grace=PATIENCE) as runner:
         if in_map:
@@ -184,14 +189,16 @@ async def test_a_call_that_does_not_look_is_killed_and_its_process_replaced(
 
 # rule 18
 @pytest.mark.parametrize("in_map", [False, True])
-async def test_a_call_that_heeds_keeps_its_process(post: Callable[[], Post], in_map: bool) -> None:
-    place = post()
+async def test_a_call_that_heeds_keeps_its_process(
+    held_process_call: Callable[[], HeldProcessCall], in_map: bool
+) -> None:
+    place = held_process_call()
     async with Runner(max_processes=1, grace=PATIENCE) as runner:
         if in_map:
-            async with runner.map(jobs.heeding, [place.path], worker="process"):
+            async with runner.map(jobs.cooperative, [place.path], worker="process"):
                 await told(place)
         else:
-            handle = runner.submit(jobs.heeding, place.path, worker="process")
+            handle = runner.submit(jobs.cooperative, place.path, worker="process")
             await told(place)
             handle.cancel()
         assert await runner.run_sync(jobs.pid_of, worker="process") == int(place.read("inside"))
@@ -199,9 +206,9 @@ async def test_a_call_that_heeds_keeps_its_process(post: Callable[[], Post], in_
 
 # rule 18
 async def test_a_call_that_heeds_and_takes_longer_than_the_grace_is_killed(
-    post: Callable[[], Post],
+    held_process_call: Callable[[], HeldProcessCall],
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_processes=1, grace=0.1) as runner:
         handle = runner.submit(jobs.linger, place.path, worker="process")
         pid = int(await told(place))
@@ -212,9 +219,9 @@ async def test_a_call_that_heeds_and_takes_longer_than_the_grace_is_killed(
 
 # rule 18
 async def test_a_shielded_wait_of_a_call_that_does_not_look_ends_with_its_process(
-    post: Callable[[], Post],
+    held_process_call: Callable[[], HeldProcessCall],
 ) -> None:
-    place = post()
+    place = held_process_call()
 
     handles: list[anyio.TaskHandle[None]] = []
 
@@ -249,11 +256,11 @@ async def test_an_idle_process_that_was_killed_is_replaced_unnoticed() -> None:
             assert pid not in {other async for other in results}
 
 
-@pytest.mark.parametrize("job", ["stuck", "heeding"])
+@pytest.mark.parametrize("job", ["stuck", "cooperative"])
 async def test_many_calls_after_a_cancelled_one_all_get_their_own_answers(
-    post: Callable[[], Post], job: str
+    held_process_call: Callable[[], HeldProcessCall], job: str
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_processes=1, grace=PATIENCE) as runner:
         handle = runner.submit(getattr(jobs, job), place.path, worker="process")
         await told(place)

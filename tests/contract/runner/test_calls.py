@@ -15,12 +15,12 @@ import anyio.to_thread
 import pytest
 
 import asyncrun
-from asyncrun._core.registry import running
+from asyncrun._core.registry import running_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 30.0
@@ -85,13 +85,13 @@ async def test_anyio_from_thread_works_inside(offloading: Callable[..., Any]) ->
 
 # rule 6
 async def test_check_cancelled_raises_inside_once_the_caller_is_cancelled(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
-    door = gate()
+    blocked = held_call()
     seen: list[type[BaseException]] = []
 
     def look() -> None:
-        door.stuck()
+        blocked.stuck()
         try:
             anyio.from_thread.check_cancelled()
         except BaseException as exc:
@@ -99,93 +99,95 @@ async def test_check_cancelled_raises_inside_once_the_caller_is_cancelled(
             raise
 
     async with offloading() as call:
-        await abandon(call, look, door)
-        door.opened.set()
+        await abandon(call, look, blocked)
+        blocked.released.set()
         await ended()
     assert seen == [anyio.get_cancelled_exc_class()]
 
 
-async def abandon(call: Callable[..., Any], func: Callable[[], object], door: Gate) -> None:
+async def abandon(
+    call: Callable[..., Any], func: Callable[[], object], held_thread_call: HeldCall
+) -> None:
     """Start a call, wait until it is in, and cancel it."""
     async with anyio.create_task_group() as group:
         group.start_soon(call, func)
-        await door.inside.wait()
+        await held_thread_call.inside.wait()
         group.cancel_scope.cancel()
 
 
 async def ended() -> None:
     """Wait until no call is running, and the loop knows it."""
-    while running:
+    while running_calls:
         await anyio.lowlevel.checkpoint()
     await anyio.wait_all_tasks_blocked()
 
 
 # rule 5
 async def test_a_cancelled_scope_ends_the_await_and_sets_the_token(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with offloading() as call:
-        await abandon(call, door.stuck, door)
-        assert not door.left.is_set()
-        assert door.token.is_set()
-        assert door.token.reason == "its caller was cancelled"
-        door.opened.set()
+        await abandon(call, blocked.stuck, blocked)
+        assert not blocked.left.is_set()
+        assert blocked.token.is_set()
+        assert blocked.token.reason == "its caller was cancelled"
+        blocked.released.set()
 
 
 # rule 5
 async def test_a_timeout_ends_the_await_and_sets_the_token(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with offloading() as call, anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
 
             async def expire() -> None:
-                await door.inside.wait()
+                await blocked.inside.wait()
                 scope.deadline = anyio.current_time()
 
             group.start_soon(expire)
-            await call(door.stuck)
+            await call(blocked.stuck)
         assert scope.cancelled_caught
-        assert door.token.is_set()
-        door.opened.set()
+        assert blocked.token.is_set()
+        blocked.released.set()
 
 
 # rule 5
 async def test_a_failing_sibling_ends_the_await_and_sets_the_token(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     async def fail() -> None:
-        await door.inside.wait()
+        await blocked.inside.wait()
         raise LookupError
 
     async with offloading() as call:
         with pytest.raises(ExceptionGroup) as caught:
             async with anyio.create_task_group() as group:
-                group.start_soon(call, door.stuck)
+                group.start_soon(call, blocked.stuck)
                 group.start_soon(fail)
         assert [type(error) for error in caught.value.exceptions] == [LookupError]
-        assert door.token.is_set()
-        door.opened.set()
+        assert blocked.token.is_set()
+        blocked.released.set()
 
 
 # rule 5
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {}), ("asyncio", {"use_uvloop": True})])
 async def test_native_asyncio_cancellation_ends_the_await_and_sets_the_token(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with offloading() as call:
-        task = asyncio.ensure_future(call(door.stuck))
-        await door.inside.wait()
+        task = asyncio.ensure_future(call(blocked.stuck))
+        await blocked.inside.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert door.token.is_set()
-        door.opened.set()
+        assert blocked.token.is_set()
+        blocked.released.set()
 
 
 async def test_a_call_whose_caller_is_cancelled_before_it_begins_never_runs(
@@ -202,92 +204,92 @@ async def test_a_call_whose_caller_is_cancelled_before_it_begins_never_runs(
 
 # rule 7
 async def test_an_abandoned_call_holds_its_slot_until_its_thread_has_ended(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
-    door, order = gate(), list[str]()
+    blocked, order = held_call(), list[str]()
 
     def first() -> None:
-        door.stuck()
+        blocked.stuck()
         order.append("first")
 
     async with offloading(1) as call:
-        await abandon(call, first, door)
+        await abandon(call, first, blocked)
         async with anyio.create_task_group() as group:
             group.start_soon(call, order.append, "second")
             await anyio.wait_all_tasks_blocked()
             assert order == []
-            door.opened.set()
+            blocked.released.set()
     assert order == ["first", "second"]
 
 
 # rule 7
 async def test_a_call_that_waits_for_a_slot_can_be_cancelled(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
-    door, begun = gate(), list[bool]()
+    blocked, begun = held_call(), list[bool]()
     async with offloading(1) as call:
-        await abandon(call, door.stuck, door)
+        await abandon(call, blocked.stuck, blocked)
         async with anyio.create_task_group() as group:
             group.start_soon(call, begun.append, True)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
-        door.opened.set()
+        blocked.released.set()
         await ended()
         assert await call(str, 1) == "1"
     assert begun == []
 
 
 # rule 7
-async def test_a_runner_does_not_use_anyios_default_limiter(gate: type[Gate]) -> None:
-    doors = [gate() for _ in range(3)]
+async def test_a_runner_does_not_use_anyios_default_limiter(held_call: type[HeldCall]) -> None:
+    made = [held_call() for _ in range(3)]
     default = anyio.to_thread.current_default_thread_limiter()
     async with asyncrun.Runner() as runner:
-        for door in doors:
-            runner.submit(door.stuck)
-        for door in doors:
-            await door.inside.wait()
-            door.opened.set()
+        for blocked in made:
+            runner.submit(blocked.stuck)
+        for blocked in made:
+            await blocked.inside.wait()
+            blocked.released.set()
         assert default.borrowed_tokens == 0
 
 
 # rule 7
 async def test_without_a_runner_a_call_takes_a_slot_of_anyios_default_limiter(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
-    door = gate()
+    blocked = held_call()
     default = anyio.to_thread.current_default_thread_limiter()
-    await abandon(asyncrun.run_sync, door.stuck, door)
+    await abandon(asyncrun.run_sync, blocked.stuck, blocked)
     assert default.borrowed_tokens == 1
-    door.opened.set()
+    blocked.released.set()
     await ended()
     assert default.borrowed_tokens == 0
 
 
 # rule 8
 async def test_a_late_result_is_dropped_in_silence(
-    offloading: Callable[..., Any], gate: type[Gate], caplog: pytest.LogCaptureFixture
+    offloading: Callable[..., Any], held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with offloading() as call:
-        await abandon(call, door.stuck, door)
-        door.opened.set()
+        await abandon(call, blocked.stuck, blocked)
+        blocked.released.set()
         await ended()
     assert not caplog.records
 
 
 # rule 8
 async def test_a_late_error_is_logged_with_its_traceback(
-    offloading: Callable[..., Any], gate: type[Gate], caplog: pytest.LogCaptureFixture
+    offloading: Callable[..., Any], held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     def fail_late() -> None:
-        door.stuck()
+        blocked.stuck()
         raise LookupError("too late")
 
     async with offloading() as call:
-        await abandon(call, fail_late, door)
-        door.opened.set()
+        await abandon(call, fail_late, blocked)
+        blocked.released.set()
         await ended()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("asyncrun", logging.WARNING)
@@ -308,49 +310,49 @@ async def test_a_late_error_is_logged_with_its_traceback(
 )
 async def test_a_late_end_by_anyios_cancellation_is_not_logged(
     offloading: Callable[..., Any],
-    gate: type[Gate],
+    held_call: type[HeldCall],
     caplog: pytest.LogCaptureFixture,
     way: str,
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     async def call_back() -> None:
-        door.inside.set()
+        blocked.inside.set()
         await anyio.sleep_forever()
 
     def cooperate_with_anyio() -> None:
         if way == "check_cancelled":
-            door.stuck()
+            blocked.stuck()
             anyio.from_thread.check_cancelled()
         else:
             anyio.from_thread.run(call_back)
 
     async with offloading() as call:
-        await abandon(call, cooperate_with_anyio, door)
-        door.opened.set()
+        await abandon(call, cooperate_with_anyio, blocked)
+        blocked.released.set()
         await ended()
     assert not caplog.records
 
 
 # rules 7 and 8
 async def test_a_log_handler_that_fails_costs_no_slot(
-    offloading: Callable[..., Any], gate: type[Gate]
+    offloading: Callable[..., Any], held_call: type[HeldCall]
 ) -> None:
     class Failing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise OSError
 
     def fail_late() -> None:
-        door.stuck()
+        blocked.stuck()
         raise LookupError
 
-    door, handler = gate(), Failing()
+    blocked, handler = held_call(), Failing()
     logger = logging.getLogger("asyncrun")
     logger.addHandler(handler)
     try:
         async with offloading(1) as call:
-            await abandon(call, fail_late, door)
-            door.opened.set()
+            await abandon(call, fail_late, blocked)
+            blocked.released.set()
             assert await call(str, 1) == "1"
     finally:
         logger.removeHandler(handler)
@@ -358,13 +360,13 @@ async def test_a_log_handler_that_fails_costs_no_slot(
 
 # rule 8
 async def test_a_late_stopped_is_not_logged(
-    offloading: Callable[..., Any], gate: type[Gate], caplog: pytest.LogCaptureFixture
+    offloading: Callable[..., Any], held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with offloading() as call:
-        await abandon(call, door.heeding, door)
+        await abandon(call, blocked.cooperative, blocked)
         await ended()
-    assert door.left.is_set()
+    assert blocked.left.is_set()
     assert not caplog.records
 
 

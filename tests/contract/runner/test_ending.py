@@ -19,50 +19,50 @@ from asyncrun import Runner, Stopped, safe_point, stop_token
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 30.0
 
 
-async def test_stop_ends_the_block_without_an_error(gate: type[Gate]) -> None:
-    door = gate()
+async def test_stop_ends_the_block_without_an_error(held_call: type[HeldCall]) -> None:
+    blocked = held_call()
     async with Runner(grace=PATIENCE) as runner:
-        runner.submit(door.heeding)
-        await door.inside.wait()
+        runner.submit(blocked.cooperative)
+        await blocked.inside.wait()
         runner.stop("enough")
         await anyio.sleep_forever()
-    assert door.left.is_set()
-    assert door.token.reason == "enough"
+    assert blocked.left.is_set()
+    assert blocked.token.reason == "enough"
 
 
-async def test_stop_works_from_any_thread(gate: type[Gate]) -> None:
-    door = gate()
+async def test_stop_works_from_any_thread(held_call: type[HeldCall]) -> None:
+    blocked = held_call()
     async with Runner() as runner:
-        runner.submit(door.heeding)
-        await door.inside.wait()
+        runner.submit(blocked.cooperative)
+        await blocked.inside.wait()
         await asyncrun.run_sync(runner.stop, "from a thread")
         await anyio.sleep_forever()
-    assert door.token.reason == "from a thread"
+    assert blocked.token.reason == "from a thread"
 
 
-async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(gate: type[Gate]) -> None:
-    door = gate()
+async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(held_call: type[HeldCall]) -> None:
+    blocked = held_call()
     runner = Runner()
 
     async def outside() -> None:
         with pytest.raises(Stopped, match="asked to stop: enough"):
-            await runner.run_sync(door.stuck)
+            await runner.run_sync(blocked.stuck)
         with pytest.raises(Stopped, match="asked to stop: enough"):
             await runner.run_sync(str)
-        door.opened.set()
+        blocked.released.set()
 
     async with anyio.create_task_group() as group, runner:
         group.start_soon(outside)
-        await door.inside.wait()
+        await blocked.inside.wait()
         runner.stop("enough")
         with anyio.CancelScope(shield=True):
-            await asyncrun.run_sync(door.left.wait)
+            await asyncrun.run_sync(blocked.left.wait)
 
 
 async def test_a_task_that_meets_a_stop_before_its_cancellation_gets_no_stopped() -> None:
@@ -77,25 +77,25 @@ async def test_a_task_that_meets_a_stop_before_its_cancellation_gets_no_stopped(
 
 
 async def test_a_shielded_wait_of_an_own_task_is_not_cut_short_and_leaves_no_error(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
-    door, results = gate(), list[str]()
+    blocked, results = held_call(), list[str]()
 
     async def critical(runner: Runner) -> None:
         with anyio.CancelScope(shield=True):
-            results.append(await runner.run_sync(door.stuck))
+            results.append(await runner.run_sync(blocked.stuck))
 
     async def open_it(runner: Runner) -> None:
         while not stopped.token.is_set():
             await anyio.lowlevel.checkpoint()
-        door.opened.set()
+        blocked.released.set()
 
     stopped = asyncrun.StopSource()
     async with anyio.create_task_group() as group:
         group.start_soon(open_it, runner := Runner())
         async with runner:
             runner.start_soon(critical, runner)
-            await door.inside.wait()
+            await blocked.inside.wait()
             runner.stop()
             stopped.stop()
             await anyio.sleep_forever()
@@ -104,16 +104,16 @@ async def test_a_shielded_wait_of_an_own_task_is_not_cut_short_and_leaves_no_err
 
 @pytest.mark.parametrize("place", ["task", "block"])
 async def test_a_shielded_call_that_stops_ends_its_task_by_the_cancellation(
-    gate: type[Gate], place: str
+    held_call: type[HeldCall], place: str
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     async def critical(runner: Runner) -> None:
         with anyio.CancelScope(shield=True):
-            await runner.run_sync(door.heeding)
+            await runner.run_sync(blocked.cooperative)
 
     async def stop(runner: Runner) -> None:
-        await door.inside.wait()
+        await blocked.inside.wait()
         runner.stop()
 
     handles: list[anyio.TaskHandle[None]] = []
@@ -160,21 +160,21 @@ async def test_an_interrupt_leaves_no_reference_cycle() -> None:
 
 
 async def test_an_interrupt_in_an_on_stop_callback_leaves_the_group_in_order(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     def hold() -> None:
         with stop_token().on_stop(interrupt):
-            door.stuck()
+            blocked.stuck()
 
     with pytest.raises(KeyboardInterrupt) as caught:
         async with Runner(grace=0) as runner:
             runner.submit(hold)
-            await door.inside.wait()
+            await blocked.inside.wait()
             raise LookupError
     assert isinstance(caught.value.__context__, LookupError) or caught.value.__cause__
     async with Runner() as runner:  # Trio would tell that its stack is corrupt
@@ -182,15 +182,15 @@ async def test_an_interrupt_in_an_on_stop_callback_leaves_the_group_in_order(
 
 
 async def test_a_cancellation_in_the_grace_does_not_lose_the_report(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
     if anyio.get_cancelled_exc_class() is not asyncio.CancelledError:
         return  # under Trio nothing gets through a shield
-    door = gate()
+    blocked = held_call()
 
     def look_once() -> None:
         safe_point()
-        door.stuck()
+        blocked.stuck()
 
     async def hold() -> None:
         async with Runner(grace=PATIENCE) as runner:
@@ -198,7 +198,7 @@ async def test_a_cancellation_in_the_grace_does_not_lose_the_report(
             await anyio.sleep_forever()
 
     task = asyncio.ensure_future(hold())
-    await door.inside.wait()
+    await blocked.inside.wait()
     task.cancel()
     await anyio.wait_all_tasks_blocked()
     task.cancel()
@@ -264,7 +264,7 @@ async def test_a_cancellation_that_the_group_leaves_to_its_caller_is_raised() ->
     with anyio.CancelScope() as scope:
         async with Runner() as runner:
             runner.start_soon(anyio.sleep_forever)
-            runner._group._group = Group(runner._group._group)  # type: ignore[assignment]
+            runner._group._task_group = Group(runner._group._task_group)  # type: ignore[assignment]
             scope.cancel()
         left = True
     assert scope.cancelled_caught
@@ -289,25 +289,25 @@ async def test_a_keyboard_interrupt_comes_out_as_itself_and_other_errors_are_its
 
 # rule 9
 async def test_a_call_that_its_callback_has_woken_is_waited_for_after_the_block_too(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door, woken = gate(), threading.Event()
+    blocked, woken = held_call(), threading.Event()
 
     def call() -> None:
         with asyncrun.stop_token().on_stop(woken.set):
-            door.enter()
+            blocked.enter()
             assert woken.wait(PATIENCE)
-        assert door.opened.wait(PATIENCE)  # it cleans up
+        assert blocked.released.wait(PATIENCE)  # it cleans up
 
     async with asyncrun.Runner() as runner:
         runner.submit(call)
-        await door.inside.wait()
-        (begun,) = runner._group.running()
+        await blocked.inside.wait()
+        (begun,) = runner._group.running_calls()
         runner.stop()
         with anyio.CancelScope(shield=True):
-            while begun.token._hooks or not woken.is_set():
+            while begun.token._callbacks or not woken.is_set():
                 await anyio.lowlevel.checkpoint()
-        assert begun.heeds()
-        door.opened.set()
+        assert begun.is_cooperative()
+        blocked.released.set()
     assert not runner.calls()
     assert not caplog.records

@@ -14,23 +14,23 @@ import pytest
 from asyncrun import Runner, Stopped, safe_point, stop_token
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Gate
+    from tests.contract.conftest import HeldCall
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 30.0
 
 
 # rule 9
-async def test_leaving_waits_for_calls_and_tasks(gate: type[Gate]) -> None:
-    door, order = gate(), list[str]()
+async def test_leaving_waits_for_calls_and_tasks(held_call: type[HeldCall]) -> None:
+    blocked, order = held_call(), list[str]()
 
     def call() -> None:
-        door.stuck()
+        blocked.stuck()
         order.append("call")
 
     async def task(runner: Runner) -> None:
-        await door.inside.wait()
-        door.opened.set()
+        await blocked.inside.wait()
+        blocked.released.set()
         await runner.run_sync(order.append, "from a task")
 
     async with Runner() as runner:
@@ -40,42 +40,42 @@ async def test_leaving_waits_for_calls_and_tasks(gate: type[Gate]) -> None:
 
 
 # rule 9
-async def test_leaving_waits_for_calls_that_tasks_outside_await(gate: type[Gate]) -> None:
-    door, results = gate(), list[str]()
+async def test_leaving_waits_for_calls_that_tasks_outside_await(held_call: type[HeldCall]) -> None:
+    blocked, results = held_call(), list[str]()
     runner = Runner()
 
     async def outside() -> None:
-        results.append(await runner.run_sync(door.stuck))
+        results.append(await runner.run_sync(blocked.stuck))
 
     async def open_it() -> None:
-        await door.inside.wait()
+        await blocked.inside.wait()
         await anyio.wait_all_tasks_blocked()
         assert results == []
-        door.opened.set()
+        blocked.released.set()
 
     async with anyio.create_task_group() as group:
         async with runner:
             group.start_soon(outside)
-            await door.inside.wait()
+            await blocked.inside.wait()
             group.start_soon(open_it)
         assert results == ["late"]
 
 
-async def test_submit_gives_anyios_task_handle(gate: type[Gate]) -> None:
+async def test_submit_gives_anyios_task_handle(held_call: type[HeldCall]) -> None:
     async with Runner() as runner:
         handle = runner.submit(divmod, 7, 3, name="a division")
         assert isinstance(handle, anyio.TaskHandle)
         assert handle.name == "a division"
         assert await handle == (2, 1)
-        door = gate()
-        stuck = runner.submit(door.stuck)
-        assert stuck.name.endswith("Gate.stuck")
-        await door.inside.wait()
+        blocked = held_call()
+        stuck = runner.submit(blocked.stuck)
+        assert stuck.name.endswith("HeldCall.stuck")
+        await blocked.inside.wait()
         stuck.cancel()
         await stuck.wait()
         assert stuck.status is anyio.TaskHandle.Status.CANCELLED
-        assert door.token.is_set()
-        door.opened.set()
+        assert blocked.token.is_set()
+        blocked.released.set()
 
 
 async def test_start_soon_gives_anyios_task_handle() -> None:
@@ -91,8 +91,8 @@ async def test_start_soon_gives_anyios_task_handle() -> None:
 
 
 # rule 9
-async def test_an_error_sets_every_token_before_the_group_ends(gate: type[Gate]) -> None:
-    inside, outside = gate(), gate()
+async def test_an_error_sets_every_token_before_the_group_ends(held_call: type[HeldCall]) -> None:
+    inside, outside = held_call(), held_call()
     seen: list[bool] = []
     runner = Runner()
 
@@ -119,21 +119,21 @@ async def test_an_error_sets_every_token_before_the_group_ends(gate: type[Gate])
                 runner.start_soon(clean_up)
                 runner.start_soon(fail)
         assert seen == [True, True]
-        inside.opened.set()
-        outside.opened.set()
+        inside.released.set()
+        outside.released.set()
 
 
 # rule 9
 @pytest.mark.parametrize("leaving", [False, True])
 async def test_a_cancellation_from_outside_sets_every_token_at_once(
-    gate: type[Gate], leaving: bool
+    held_call: type[HeldCall], leaving: bool
 ) -> None:
-    door = gate()
+    blocked = held_call()
     runner = Runner()
 
     async def await_outside() -> None:
         with pytest.raises(Stopped, match="its runner was cancelled"):
-            await runner.run_sync(door.stuck)
+            await runner.run_sync(blocked.stuck)
 
     async def hold(scope: anyio.CancelScope) -> None:
         with scope:
@@ -148,29 +148,29 @@ async def test_a_cancellation_from_outside_sets_every_token_at_once(
         finally:
             with anyio.CancelScope(shield=True):
                 # The group has not ended yet, and will not before this.
-                while not door.token.is_set():
+                while not blocked.token.is_set():
                     await anyio.lowlevel.checkpoint()
-            door.opened.set()
+            blocked.released.set()
 
     async with anyio.create_task_group() as group:
         scope = anyio.CancelScope()
         group.start_soon(hold, scope)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(await_outside)
-        await door.inside.wait()
+        await blocked.inside.wait()
         await anyio.wait_all_tasks_blocked()
         scope.cancel()
 
 
 # rule 9
-@pytest.mark.parametrize("heed", ["safe_point", "is_set", "wait", "on_stop"])
+@pytest.mark.parametrize("way", ["safe_point", "is_set", "wait", "on_stop"])
 async def test_leaving_on_an_error_waits_for_a_call_that_met_a_safe_point(
-    gate: type[Gate], heed: str
+    held_call: type[HeldCall], way: str
 ) -> None:
-    door = gate()
+    blocked = held_call()
 
     def cooperate() -> None:
-        match heed:
+        match way:
             case "safe_point":
                 safe_point()
             case "is_set":
@@ -178,108 +178,110 @@ async def test_leaving_on_an_error_waits_for_a_call_that_met_a_safe_point(
             case "wait":
                 stop_token().wait(0)
             case _:
-                with stop_token().on_stop(door.opened.set):
-                    door.stuck()
+                with stop_token().on_stop(blocked.released.set):
+                    blocked.stuck()
                 return
-        door.enter()
+        blocked.enter()
         assert stop_token().wait(PATIENCE)
-        door.left.set()
+        blocked.left.set()
 
     runner = Runner(grace=PATIENCE)
     with pytest.RaisesGroup(LookupError):
         async with runner:
             runner.submit(cooperate)
-            await door.inside.wait()
+            await blocked.inside.wait()
             raise LookupError
-    assert door.left.is_set()
+    assert blocked.left.is_set()
     assert runner.calls() == []
 
 
 # rules 9 and 10
 async def test_leaving_on_an_error_reports_and_does_not_wait_for_a_call_that_met_none(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
     runner = Runner(grace=PATIENCE, name="ingest")
     with pytest.RaisesGroup(LookupError):
         async with runner:
-            runner.submit(door.stuck, name="page 7")
-            await door.at_rest(runner)
+            runner.submit(blocked.stuck, name="page 7")
+            await blocked.at_rest(runner)
             raise LookupError
-    assert not door.left.is_set()
+    assert not blocked.left.is_set()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("asyncrun", logging.WARNING)
     message = record.getMessage()
     assert message.startswith("<Runner 'ingest'>: left running: page 7 (")
-    assert "Gate.stuck), 0." in message
+    assert "HeldCall.stuck), 0." in message
     assert f"at {__file__.replace('runner/test_runner', 'conftest')}:" in message
     assert [info.name for info in runner.calls()] == ["page 7"]
-    door.opened.set()
+    blocked.released.set()
 
 
 # rule 9
-async def test_the_grace_is_bounded(gate: type[Gate], caplog: pytest.LogCaptureFixture) -> None:
-    door = gate()
+async def test_the_grace_is_bounded(
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = held_call()
 
     def look_once() -> None:
         safe_point()
-        door.stuck()
+        blocked.stuck()
 
     with pytest.RaisesGroup(LookupError):
         async with Runner(grace=0.01) as runner:
             runner.submit(look_once)
-            await door.inside.wait()
+            await blocked.inside.wait()
             raise LookupError
-    assert not door.left.is_set()
+    assert not blocked.left.is_set()
     assert len(caplog.records) == 1
 
 
 # rule 9
 async def test_leaving_normally_does_not_wait_for_an_abandoned_call_that_met_no_safe_point(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with Runner(grace=PATIENCE) as runner:
-        handle = runner.submit(door.stuck)
-        await door.inside.wait()
+        handle = runner.submit(blocked.stuck)
+        await blocked.inside.wait()
         handle.cancel()
-    assert not door.left.is_set()
+    assert not blocked.left.is_set()
     assert len(caplog.records) == 1
 
 
 # rule 10
 async def test_many_leftovers_are_summed_up(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    doors = [gate() for _ in range(12)]
+    made = [held_call() for _ in range(12)]
     with pytest.RaisesGroup(LookupError):
         async with Runner() as runner:
-            for door in doors:
-                runner.submit(door.stuck)
-            await doors[0].at_rest(runner, len(doors))
+            for blocked in made:
+                runner.submit(blocked.stuck)
+            await made[0].at_rest(runner, len(made))
             raise LookupError
     (record,) = caplog.records
     assert "left running: 12 x " in record.getMessage()
 
 
-async def test_calls_tells_what_is_running(gate: type[Gate]) -> None:
+async def test_calls_tells_what_is_running(held_call: type[HeldCall]) -> None:
     before = time.monotonic()
-    door, other = gate(), gate()
+    blocked, other = held_call(), held_call()
     async with Runner() as runner, Runner() as neighbour:
         assert runner.calls() == []
-        runner.submit(door.stuck, name="first")
-        await door.at_rest(runner)
+        runner.submit(blocked.stuck, name="first")
+        await blocked.at_rest(runner)
         neighbour.submit(other.stuck)
         await other.inside.wait()
         (info,) = runner.calls()
         assert info.name == "first"
-        assert info.function.endswith("Gate.stuck")
+        assert info.function.endswith("HeldCall.stuck")
         assert 0 <= info.age <= time.monotonic() - before
         assert info.where is not None
         assert "conftest.py:" in info.where
         assert not info.stopping
-        door.opened.set()
-        other.opened.set()
+        blocked.released.set()
+        other.released.set()
 
 
 async def test_calls_that_run_c_code_have_no_line() -> None:
@@ -296,22 +298,22 @@ async def test_calls_that_run_c_code_have_no_line() -> None:
 
 
 # rule 4
-async def test_a_task_that_a_call_starts_does_not_get_its_token(gate: type[Gate]) -> None:
-    door, seen = gate(), list[bool]()
+async def test_a_task_that_a_call_starts_does_not_get_its_token(held_call: type[HeldCall]) -> None:
+    blocked, seen = held_call(), list[bool]()
 
     async def later() -> None:
-        await door.inside.wait()
+        await blocked.inside.wait()
         seen.append(stop_token().is_set())
 
     async with Runner() as runner:
 
         def start_it() -> None:
             anyio.from_thread.run_sync(runner.start_soon, later)
-            door.stuck()
+            blocked.stuck()
 
         handle = runner.submit(start_it)
-        await door.inside.wait()
+        await blocked.inside.wait()
         handle.cancel()
         await handle.wait()
-        door.opened.set()
+        blocked.released.set()
     assert seen == [False]

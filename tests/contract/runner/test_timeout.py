@@ -22,8 +22,8 @@ from tests.contract.conftest import PATIENCE, brought, told, until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.contract.conftest import Gate, Kind
-    from tests.contract.jobs import Post
+    from tests.contract.conftest import HeldCall, Kind
+    from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 SHORT = 0.05
@@ -42,18 +42,21 @@ async def warm_up(runner: Runner, worker: Kind, *, is_warm: bool) -> None:
 
 # rule 5
 async def test_a_call_that_takes_too_long_is_asked_to_stop_and_the_await_ends(
-    worker: Kind, post: Callable[[], Post], is_warm: bool, caplog: pytest.LogCaptureFixture
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    is_warm: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
         await warm_up(runner, worker, is_warm=is_warm)
         begin = time.monotonic()
         with pytest.raises(CallTimeoutError) as caught:
-            await runner.run_sync(jobs.heeding, place.path, worker=worker, timeout=SHORT)
+            await runner.run_sync(jobs.cooperative, place.path, worker=worker, timeout=SHORT)
         assert SHORT <= time.monotonic() - begin < PATIENCE
         assert isinstance(caught.value, TimeoutError)
-        assert (caught.value.name, caught.value.seconds) == ("heeding", SHORT)
-        assert str(caught.value) == "heeding took longer than 0.05 s"
+        assert (caught.value.name, caught.value.seconds) == ("cooperative", SHORT)
+        assert str(caught.value) == "cooperative took longer than 0.05 s"
         assert caught.value.__context__ is None
         # It ends before the slot is free for the next one.
         assert await runner.run_sync(jobs.look, worker=worker) == ("<StopToken not set>", False)
@@ -63,9 +66,12 @@ async def test_a_call_that_takes_too_long_is_asked_to_stop_and_the_await_ends(
 
 # rule 18
 async def test_a_process_is_killed_and_a_thread_is_abandoned(
-    worker: Kind, post: Callable[[], Post], is_warm: bool, caplog: pytest.LogCaptureFixture
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    is_warm: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1) as runner:
         await warm_up(runner, worker, is_warm=is_warm)
         with pytest.raises(CallTimeoutError):
@@ -78,7 +84,7 @@ async def test_a_process_is_killed_and_a_thread_is_abandoned(
         else:
             (info,) = runner.calls()
             assert info.stopping
-            place.open()
+            place.release()
             assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
             assert "it took longer than 1 s" in place.read("left")
     assert caplog.records == []
@@ -101,18 +107,18 @@ async def test_what_ends_in_time_is_the_result_or_the_error(worker: Kind) -> Non
     assert await asyncrun.run_sync(jobs.square, 3, timeout=PATIENCE) == 9
 
 
-async def test_without_a_runner_too(gate: type[Gate]) -> None:
-    door, slots = gate(), anyio.CapacityLimiter(1)
-    with pytest.raises(CallTimeoutError, match=r"^Gate\.heeding took longer than 0\.05 s$"):
-        await asyncrun.run_sync(door.heeding, limiter=slots, timeout=SHORT)
+async def test_without_a_runner_too(held_call: type[HeldCall]) -> None:
+    blocked, slots = held_call(), anyio.CapacityLimiter(1)
+    with pytest.raises(CallTimeoutError, match=r"^HeldCall\.cooperative took longer than 0\.05 s$"):
+        await asyncrun.run_sync(blocked.cooperative, limiter=slots, timeout=SHORT)
     assert await asyncrun.run_sync(str, 1, limiter=slots) == "1"
-    assert door.left.is_set() or not door.inside.is_set()
+    assert blocked.left.is_set() or not blocked.inside.is_set()
 
 
 async def test_the_clock_does_not_run_while_the_call_waits_for_a_slot(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1) as runner:
         first = runner.submit(jobs.stuck, place.path, worker=worker)
         await told(place)
@@ -120,7 +126,7 @@ async def test_the_clock_does_not_run_while_the_call_waits_for_a_slot(
         with anyio.move_on_after(3 * SHORT):
             await second.wait()
         assert second.status.name == "PENDING"
-        place.open()
+        place.release()
         assert await first == "late"
         await second.wait()
 
@@ -134,14 +140,14 @@ async def test_the_clock_does_not_run_while_a_process_is_started() -> None:
 
 
 async def test_under_submit_it_is_an_error_of_the_task(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     handles: list[anyio.TaskHandle[None]] = []
     with pytest.RaisesGroup(pytest.RaisesExc(CallTimeoutError, match="mine took longer than")):
         async with Runner(grace=PATIENCE) as runner:
             options: Any = {"worker": worker, "timeout": SHORT, "name": "mine"}
-            handles.append(runner.submit(jobs.heeding, place.path, **options))
+            handles.append(runner.submit(jobs.cooperative, place.path, **options))
     with pytest.raises(anyio.TaskFailed):
         await handles[0]
 
@@ -153,9 +159,12 @@ async def test_under_submit_it_is_an_error_of_the_task(
     ids=["plain", "partial", "rich"],
 )
 async def test_a_result_that_came_in_time_wins(
-    worker: Kind, post: Callable[[], Post], is_warm: bool, func: Callable[[str, int], object]
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    is_warm: bool,
+    func: Callable[[str, int], object],
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1) as runner:
         await warm_up(runner, worker, is_warm=is_warm)
         handle = runner.submit(func, place.path, 3, worker=worker, timeout=1)
@@ -166,30 +175,32 @@ async def test_a_result_that_came_in_time_wins(
 
 
 async def test_a_loop_that_was_busy_when_the_time_was_over_notices_it_later(
-    gate: type[Gate],
+    held_call: type[HeldCall],
 ) -> None:
-    door = gate()
+    blocked = held_call()
     async with Runner() as runner:
 
         async def be_busy() -> None:
-            await door.inside.wait()
+            await blocked.inside.wait()
             time.sleep(4 * SHORT)  # noqa: ASYNC251
 
         runner.start_soon(be_busy)
         with pytest.raises(CallTimeoutError):
-            await runner.run_sync(door.stuck, timeout=SHORT)
-        door.opened.set()
+            await runner.run_sync(blocked.stuck, timeout=SHORT)
+        blocked.released.set()
 
 
-async def test_the_end_of_a_call_and_its_time_out_meet_in_one_claim(gate: type[Gate]) -> None:
-    door = gate()
+async def test_the_end_of_a_call_and_its_time_out_meet_in_one_claim(
+    held_call: type[HeldCall],
+) -> None:
+    blocked = held_call()
     async with Runner() as runner:
-        handle = runner.submit(door.stuck, timeout=PATIENCE)
-        await door.inside.wait()
-        (call,) = runner._group.running()
+        handle = runner.submit(blocked.stuck, timeout=PATIENCE)
+        await blocked.inside.wait()
+        (call,) = runner._group.running_calls()
         assert isinstance(call, Call)
-        door.opened.set()
-        while not call._over.locked():  # the loop does not turn
+        blocked.released.set()
+        while not call._finished.locked():  # the loop does not turn
             time.sleep(0)  # noqa: ASYNC251
         assert not call.expire("too late")
         assert await handle == "late"
@@ -197,9 +208,12 @@ async def test_the_end_of_a_call_and_its_time_out_meet_in_one_claim(gate: type[G
 
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_a_native_cancellation_at_the_same_time_is_not_swallowed(
-    gate: type[Gate], is_first: bool, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
+    held_call: type[HeldCall],
+    is_first: bool,
+    anyio_backend_name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    door, scopes = gate(), list[anyio.CancelScope]()
+    blocked, scopes = held_call(), list[anyio.CancelScope]()
     if anyio_backend_name != "asyncio":
         return
 
@@ -217,19 +231,19 @@ async def test_a_native_cancellation_at_the_same_time_is_not_swallowed(
     async with Runner() as runner:
 
         async def wait() -> None:
-            await runner.run_sync(door.stuck, timeout=SHORT)
+            await runner.run_sync(blocked.stuck, timeout=SHORT)
 
         task = asyncio.create_task(wait())
         with pytest.raises(asyncio.CancelledError):
             await task
         assert scopes
-        door.opened.set()
+        blocked.released.set()
 
 
 async def test_a_cancellation_by_a_scope_at_the_same_time_is_not_swallowed(
-    gate: type[Gate], monkeypatch: pytest.MonkeyPatch
+    held_call: type[HeldCall], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door = gate()
+    blocked = held_call()
     ring = call_timeout._Clock._ring
 
     def ring_and_cancel(clock: call_timeout._Clock) -> None:
@@ -239,26 +253,26 @@ async def test_a_cancellation_by_a_scope_at_the_same_time_is_not_swallowed(
     monkeypatch.setattr(call_timeout._Clock, "_ring", ring_and_cancel)
     async with Runner() as runner:
         with anyio.CancelScope() as outer:
-            await runner.run_sync(door.stuck, timeout=SHORT)
+            await runner.run_sync(blocked.stuck, timeout=SHORT)
         assert outer.cancelled_caught
-        door.opened.set()
+        blocked.released.set()
 
 
 # rule 8
 async def test_a_late_error_is_logged_and_a_late_result_is_dropped(
-    gate: type[Gate], caplog: pytest.LogCaptureFixture
+    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    doors = [gate(), gate()]
+    made = [held_call(), held_call()]
 
     def fail() -> None:
-        doors[0].stuck()
+        made[0].stuck()
         raise LookupError("too late")
 
     async with Runner() as runner:
-        for func, door in ((fail, doors[0]), (doors[1].stuck, doors[1])):
+        for func, blocked in ((fail, made[0]), (made[1].stuck, made[1])):
             with pytest.raises(CallTimeoutError):
                 await runner.run_sync(func, timeout=SHORT)
-            door.opened.set()
+            blocked.released.set()
         await until(lambda: not runner.calls())
     records = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [str(record.exc_info and record.exc_info[1]) for record in records] in (
@@ -274,8 +288,8 @@ async def test_a_clock_that_is_stopped_before_it_is_set_does_not_ring(
     monkeypatch.setattr(call_timeout._Clock, "_ring", rings.append)
 
     async def run(call: Call[int]) -> int:
-        call.begin()
-        call.end()
+        call.try_start()
+        call.worker_done()
         return 3
 
     call = Call(int, ())

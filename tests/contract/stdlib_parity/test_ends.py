@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Executor
-from tests.contract.conftest import PATIENCE, Door, wait_until
+from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 from tests.contract.stdlib_parity.conftest import REFUSED, Alone, threads_of
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ def test_so_many_calls_run_at_once_and_no_more(
 ) -> None:
     count_cores = getattr(os, "process_cpu_count", os.cpu_count)
     size = number or min(32, (count_cores() or 1) + 4)
-    doors = [Door() for _ in range(size + 1)]
+    made = [HeldThreadCall() for _ in range(size + 1)]
     with executor_class(number) as executor:
-        *held, last = [executor.submit(door.stuck) for door in doors]
-        for door in doors[:-1]:
-            door.enter()
+        *held, last = [executor.submit(blocked.stuck) for blocked in made]
+        for blocked in made[:-1]:
+            blocked.enter()
         assert all(future.running() for future in held)
         assert last.cancel(), "it has begun"
-        for door in doors:
-            door.opened.set()
-    assert not doors[-1].inside.is_set()
+        for blocked in made:
+            blocked.released.set()
+    assert not made[-1].inside.is_set()
 
 
 def test_threads_come_with_the_first_call(executor_class: type[ThreadPoolExecutor]) -> None:
@@ -58,22 +58,22 @@ def test_threads_come_with_the_first_call(executor_class: type[ThreadPoolExecuto
 def test_there_are_never_more_threads_than_calls(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    submitted, door = threading.Event(), Door()
+    submitted, blocked = threading.Event(), HeldThreadCall()
     numbers, before = itertools.count(), set(threading.enumerate())
 
     def initialize() -> None:
         if next(numbers) == 0:
             assert submitted.wait(PATIENCE)
         else:
-            door.enter()
+            blocked.enter()
 
     with executor_class(9, initializer=initialize) as executor:
         for _ in range(2):
-            executor.submit(door.stuck)
+            executor.submit(blocked.stuck)
         submitted.set()
-        door.enter()
+        blocked.enter()
         threads = set(threading.enumerate()) - before
-        door.opened.set()
+        blocked.released.set()
     assert len(threads) == 2
 
 
@@ -135,15 +135,15 @@ def test_a_failing_initializer_breaks_the_executor(
     error: BaseException,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
 
     def initialize(error: BaseException) -> None:
-        door.stuck()
+        blocked.stuck()
         raise error
 
     with executor_class(1, initializer=initialize, initargs=(error,)) as executor:
         called = [executor.submit(int) for _ in range(3)]
-        door.opened.set()
+        blocked.released.set()
         for future in called:
             assert isinstance(future.exception(PATIENCE), BrokenThreadPool)
         for _ in range(2):
@@ -161,7 +161,7 @@ def test_a_failing_initializer_breaks_the_executor(
 def test_when_a_later_thread_fails_to_initialize_what_runs_goes_on(
     executor_class: type[ThreadPoolExecutor], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door, failing = Door(), Door()
+    blocked, failing = HeldThreadCall(), HeldThreadCall()
     numbers = itertools.count()
 
     def initialize() -> None:
@@ -170,13 +170,13 @@ def test_when_a_later_thread_fails_to_initialize_what_runs_goes_on(
             raise LookupError
 
     with executor_class(2, initializer=initialize) as executor:
-        held = executor.submit(door.stuck)
-        door.enter()
+        held = executor.submit(blocked.stuck)
+        blocked.enter()
         waiting = [executor.submit(int) for _ in range(3)]
-        failing.opened.set()
+        failing.released.set()
         for future in waiting:
             assert isinstance(future.exception(PATIENCE), BrokenThreadPool)
-        door.opened.set()
+        blocked.released.set()
         assert held.result(PATIENCE) == "late"
     (record,) = caplog.records
     assert "initializer" in record.message
@@ -204,16 +204,16 @@ def test_a_shutdown_waits_for_all_calls_and_for_the_threads(
 def test_a_shutdown_that_does_not_wait_leaves_the_calls_to_be_done(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     executor = executor_class(1)
     called: list[futures.Future[Any]] = [
-        executor.submit(door.stuck),
+        executor.submit(blocked.stuck),
         executor.submit(int),
         executor.submit(str, 1),
     ]
     executor.shutdown(wait=False)
     assert not any(future.done() for future in called)
-    door.opened.set()
+    blocked.released.set()
     assert [future.result(PATIENCE) for future in called] == ["late", 0, "1"]
 
 
@@ -221,17 +221,17 @@ def test_a_shutdown_that_does_not_wait_leaves_the_calls_to_be_done(
 def test_a_shutdown_can_cancel_what_has_not_begun(
     executor_class: type[ThreadPoolExecutor], earlier: bool
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     executor = executor_class(1)
-    held = executor.submit(door.stuck)
+    held = executor.submit(blocked.stuck)
     waiting = [executor.submit(int) for _ in range(3)]
-    door.enter()
+    blocked.enter()
     if earlier:
         executor.shutdown(wait=False)
     executor.shutdown(wait=False, cancel_futures=True)
     assert all(future.cancelled() for future in waiting)
     assert held.running()
-    door.opened.set()
+    blocked.released.set()
     executor.shutdown(wait=True, cancel_futures=True)
     assert held.result(0) == "late"
 
@@ -248,14 +248,14 @@ def test_an_executor_can_be_shut_down_again_and_unused(
 def test_two_threads_can_wait_for_the_end_at_once(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     executor = executor_class(1)
-    future = executor.submit(door.stuck)
+    future = executor.submit(blocked.stuck)
     with ThreadPoolExecutor(2) as others:
         waiting = [others.submit(executor.shutdown) for _ in range(2)]
         wait_until(lambda: all(each.running() for each in waiting))
         assert not any(each.done() for each in waiting)
-        door.opened.set()
+        blocked.released.set()
         for each in waiting:
             assert each.result(PATIENCE) is None
             assert future.done()
@@ -276,16 +276,16 @@ def test_an_executor_that_was_shut_down_takes_no_calls(
 def test_a_call_that_runs_meanwhile_is_refused_as_well(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     executor = executor_class(2)
 
     def call() -> None:
-        door.stuck()
+        blocked.stuck()
         executor.submit(int)
 
     future = executor.submit(call)
     executor.shutdown(wait=False)
-    door.opened.set()
+    blocked.released.set()
     with pytest.raises(RuntimeError, match=f"^{REFUSED}"):
         future.result(PATIENCE)
 

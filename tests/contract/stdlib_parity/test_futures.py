@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import PATIENCE, Door
+from tests.contract.conftest import PATIENCE, HeldThreadCall
 from tests.contract.stdlib_parity.conftest import Alone, collect, fail
 
 
@@ -107,13 +107,13 @@ def test_a_future_is_pending_then_running_then_done(
     def state(future: futures.Future[Any]) -> tuple[bool, bool, bool]:
         return future.running(), future.done(), future.cancelled()
 
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(1) as executor:
-        first, second = executor.submit(door.stuck), executor.submit(str, 1)
-        door.enter()
+        first, second = executor.submit(blocked.stuck), executor.submit(str, 1)
+        blocked.enter()
         assert state(first) == (True, False, False)
         assert state(second) == (False, False, False)
-        door.opened.set()
+        blocked.released.set()
         assert (first.result(PATIENCE), second.result(PATIENCE)) == ("late", "1")
         assert state(first) == state(second) == (False, True, False)
 
@@ -121,9 +121,9 @@ def test_a_future_is_pending_then_running_then_done(
 def test_a_call_that_is_cancelled_in_time_never_begins(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door, called = Door(), threading.Event()
+    blocked, called = HeldThreadCall(), threading.Event()
     with executor_class(1) as executor:
-        executor.submit(door.stuck)
+        executor.submit(blocked.stuck)
         future = executor.submit(called.set)
         assert future.cancel()
         assert future.cancel(), "once more changes nothing"
@@ -134,13 +134,13 @@ def test_a_call_that_is_cancelled_in_time_never_begins(
             future.result(0)
         with pytest.raises(futures.CancelledError):
             future.exception(0)
-        door.opened.set()
+        blocked.released.set()
     assert not called.is_set()
     assert future.cancelled()
 
 
 def test_a_cancelled_call_wakes_who_waits_for_it(executor_class: type[ThreadPoolExecutor]) -> None:
-    door, waits = Door(), threading.Event()
+    blocked, waits = HeldThreadCall(), threading.Event()
 
     def wait_for(future: futures.Future[None]) -> type[BaseException]:
         waits.set()
@@ -149,26 +149,26 @@ def test_a_cancelled_call_wakes_who_waits_for_it(executor_class: type[ThreadPool
         return caught.type
 
     with executor_class(1) as executor, executor_class(1) as other:
-        executor.submit(door.stuck)
+        executor.submit(blocked.stuck)
         future = executor.submit(threading.Event().set)
         waiting = other.submit(wait_for, future)
         assert waits.wait(PATIENCE)
         assert future.cancel()
         assert waiting.result(PATIENCE) is futures.CancelledError
-        door.opened.set()
+        blocked.released.set()
 
 
 def test_a_call_that_runs_or_is_done_cannot_be_cancelled(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(1) as executor:
-        future = executor.submit(door.stuck)
-        door.enter()
+        future = executor.submit(blocked.stuck)
+        blocked.enter()
         assert not future.cancel()
         assert not future.cancelled()
         assert future.running()
-        door.opened.set()
+        blocked.released.set()
         assert future.result(PATIENCE) == "late"
         assert not future.cancel()
         assert not future.cancelled()
@@ -179,14 +179,14 @@ def test_a_call_that_runs_or_is_done_cannot_be_cancelled(
 def test_waiting_for_an_outcome_ends_in_time_and_the_call_goes_on(
     executor_class: type[ThreadPoolExecutor], timeout: float
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(1) as executor:
-        future = executor.submit(door.stuck)
+        future = executor.submit(blocked.stuck)
         with pytest.raises(TimeoutError):
             future.result(timeout)
         with pytest.raises(TimeoutError):
             future.exception(timeout)
-        door.opened.set()
+        blocked.released.set()
         assert future.result(PATIENCE) == "late"
         assert future.result(timeout) == "late"
 
@@ -195,11 +195,11 @@ def test_waiting_for_an_outcome_ends_in_time_and_the_call_goes_on(
 def test_callbacks_run_in_the_calls_thread_in_their_order_when_it_is_done(
     executor_class: type[ThreadPoolExecutor], error: BaseException | None
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     seen: list[tuple[int, int, bool, futures.Future[int]]] = []
 
     def call() -> int:
-        door.stuck()
+        blocked.stuck()
         if error is not None:
             raise error
         return threading.get_ident()
@@ -212,7 +212,7 @@ def test_callbacks_run_in_the_calls_thread_in_their_order_when_it_is_done(
         future = executor.submit(call)
         for number in range(3):
             future.add_done_callback(partial(note, number))
-        door.opened.set()
+        blocked.released.set()
     assert seen == [(number, ident, True, future) for number in range(3)]
 
 
@@ -230,28 +230,28 @@ def test_a_callback_added_late_runs_at_once_where_it_was_added(
 def test_a_callback_of_a_cancelled_call_runs_once_where_it_was_cancelled(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     seen: list[tuple[int, bool]] = []
     with executor_class(1) as executor:
-        executor.submit(door.stuck)
+        executor.submit(blocked.stuck)
         future = executor.submit(int)
         future.add_done_callback(lambda f: seen.append((threading.get_ident(), f.cancelled())))
         assert future.cancel()
         assert seen == [(threading.get_ident(), True)]
         future.cancel()
-        door.opened.set()
+        blocked.released.set()
     assert len(seen) == 1
 
 
 def test_an_error_in_a_callback_is_logged_and_changes_nothing(
     executor_class: type[ThreadPoolExecutor], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door, called = Door(), threading.Event()
+    blocked, called = HeldThreadCall(), threading.Event()
     with executor_class(1) as executor:
-        future = executor.submit(door.stuck)
+        future = executor.submit(blocked.stuck)
         future.add_done_callback(lambda _: fail(LookupError("my own")))
         future.add_done_callback(lambda _: called.set())
-        door.opened.set()
+        blocked.released.set()
         assert future.result(PATIENCE) == "late"
         assert executor.submit(str, 1).result(PATIENCE) == "1"
     assert called.is_set()
@@ -262,11 +262,11 @@ def test_an_error_in_a_callback_is_logged_and_changes_nothing(
 
 
 def test_a_callback_may_submit_a_call(executor_class: type[ThreadPoolExecutor]) -> None:
-    door, called = Door(), threading.Event()
+    blocked, called = HeldThreadCall(), threading.Event()
     with executor_class(1) as executor:
-        future = executor.submit(door.stuck)
+        future = executor.submit(blocked.stuck)
         future.add_done_callback(lambda _: executor.submit(called.set))
-        door.opened.set()
+        blocked.released.set()
         assert called.wait(PATIENCE)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.conftest import PATIENCE, Door, wait_until
+from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 from tests.contract.stdlib_parity.conftest import Thing, threads_of
 
 if TYPE_CHECKING:
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 def test_an_executor_that_nobody_has_any_more_does_what_waits_and_ends(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     executor = executor_class(2)
     threads = threads_of(executor, 2)
-    called: list[futures.Future[Any]] = [executor.submit(door.stuck), executor.submit(door.stuck)]
+    called: list[futures.Future[Any]] = [
+        executor.submit(blocked.stuck),
+        executor.submit(blocked.stuck),
+    ]
     called.append(executor.submit(int))
     results = executor.map(str, range(3))
     link = weakref.ref(executor)
     del executor
     assert link() is None
-    door.opened.set()
+    blocked.released.set()
     assert [future.result(PATIENCE) for future in called] == ["late", "late", 0]
     assert list(results) == list("012")
     for thread in threads:
@@ -51,7 +54,7 @@ def test_idle_threads_end_when_nobody_has_their_executor(
 def test_neither_arguments_nor_outcome_of_a_call_are_kept(
     executor_class: type[ThreadPoolExecutor], outcome: str
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
 
     def call(thing: Thing) -> Thing:
         if outcome == "error":
@@ -61,13 +64,13 @@ def test_neither_arguments_nor_outcome_of_a_call_are_kept(
     thing = Thing()
     link = weakref.ref(thing)
     with executor_class(1) as executor:
-        executor.submit(door.stuck)
+        executor.submit(blocked.stuck)
         future = executor.submit(functools.partial(call, thing))
         del thing
         assert link() is not None
         if outcome == "cancelled":
             future.cancel()
-        door.opened.set()
+        blocked.released.set()
         futures.wait([future], PATIENCE)
         del future
         wait_until(lambda: link() is None)

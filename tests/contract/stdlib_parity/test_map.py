@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
-from tests.contract.conftest import PATIENCE, Door
+from tests.contract.conftest import PATIENCE, HeldThreadCall
 from tests.contract.stdlib_parity.conftest import Alone, Thing
 
 if TYPE_CHECKING:
@@ -158,12 +158,12 @@ def test_items_are_taken_at_once_in_the_callers_thread(
             taken.append(threading.get_ident())
             yield item
 
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(1) as executor:
-        executor.submit(door.stuck)
+        executor.submit(blocked.stuck)
         results = executor.map(str, items())
         assert taken == [threading.get_ident()] * 5
-        door.opened.set()
+        blocked.released.set()
         assert list(results) == list("01234")
 
 
@@ -188,19 +188,19 @@ def test_results_can_be_read_after_the_shutdown(executor_class: type[ThreadPoolE
 def test_the_end_of_the_results_drops_what_has_not_begun(
     executor_class: type[ThreadPoolExecutor], end: str
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     called: list[int] = []
 
     def call(item: int) -> None:
         called.append(item)
         if item == 1:
-            door.stuck()
+            blocked.stuck()
         elif end == "error":
             raise LookupError
 
     with executor_class(1) as executor:
         results = executor.map(call, range(9), timeout=0 if end == "time-out" else None)
-        door.enter()
+        blocked.enter()
         if end != "error":
             next(results)
         if end in {"error", "time-out"}:
@@ -209,20 +209,20 @@ def test_the_end_of_the_results_drops_what_has_not_begun(
         if end == "close":
             close(results)
         del results
-        door.opened.set()
+        blocked.released.set()
     assert called == [0, 1]
 
 
 def test_a_timeout_counts_from_the_call_and_for_all_results(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(2) as executor:
-        results = executor.map(door.stuck, range(3), timeout=0.05)
+        results = executor.map(blocked.stuck, range(3), timeout=0.05)
         with pytest.raises(TimeoutError):
             list(results)
         assert list(results) == []
-        door.opened.set()
+        blocked.released.set()
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.001])
@@ -247,12 +247,12 @@ def test_the_chunksize_has_no_meaning(
 def test_what_a_shutdown_cancels_is_raised_at_its_place(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(1) as executor:
-        results = executor.map(door.stuck, range(3))
-        door.enter()
+        results = executor.map(blocked.stuck, range(3))
+        blocked.enter()
         executor.shutdown(wait=False, cancel_futures=True)
-        door.opened.set()
+        blocked.released.set()
         assert next(results) == "late"
         with pytest.raises(futures.CancelledError):
             next(results)
@@ -262,12 +262,12 @@ def test_what_a_shutdown_cancels_is_raised_at_its_place(
 def test_items_wait_for_calls_before_them_and_are_done_after_a_shutdown(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     executor = executor_class(1)
-    executor.submit(door.stuck)
+    executor.submit(blocked.stuck)
     results = executor.map(str, range(5))
     executor.shutdown(wait=False)
-    door.opened.set()
+    blocked.released.set()
     assert list(results) == list("01234")
 
 
@@ -314,20 +314,20 @@ def test_neither_items_nor_results_are_kept_when_they_were_read(
 def test_what_is_submitted_after_a_map_begins_after_its_items(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door, order = Door(), list[object]()
+    blocked, order = HeldThreadCall(), list[object]()
 
     def items() -> Iterator[int]:
         yield 0
-        door.enter()
+        blocked.enter()
         yield from (1, 2)
 
     def call(item: int) -> None:
         if item == 0:
-            door.stuck()
+            blocked.stuck()
         order.append(item)
 
     with executor_class(1) as executor:
         executor.map(call, items())
         executor.submit(order.append, "submitted")
-        door.opened.set()
+        blocked.released.set()
     assert order == [0, 1, 2, "submitted"]

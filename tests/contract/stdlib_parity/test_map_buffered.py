@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.conftest import Door
+from tests.contract.conftest import HeldThreadCall
 from tests.contract.stdlib_parity.conftest import EXECUTORS
 
 if TYPE_CHECKING:
@@ -78,17 +78,17 @@ def test_an_error_of_a_buffered_input_is_raised_where_it_is_taken(
 def test_what_is_submitted_while_a_buffered_map_is_read_begins_in_its_turn(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door, order = Door(), list[object]()
+    blocked, order = HeldThreadCall(), list[object]()
 
     def call(item: int) -> None:
         if item == 0:
-            door.stuck()
+            blocked.stuck()
         order.append(item)
 
     with executor_class(1) as executor:
         mapping: Any = executor.map
         results = mapping(call, range(6), buffersize=3)
         executor.submit(order.append, "submitted")
-        door.opened.set()
+        blocked.released.set()
         assert list(results) == [None] * 6
     assert order == [0, 1, 2, "submitted", 3, 4, 5]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.conftest import PATIENCE, Door
+from tests.contract.conftest import PATIENCE, HeldThreadCall
 from tests.contract.stdlib_parity.conftest import REFUSED, Alone, fail
 
 if TYPE_CHECKING:
@@ -19,71 +19,71 @@ if TYPE_CHECKING:
 def test_waiting_for_all_takes_cancelled_and_failed_calls_for_done(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(1) as executor:
-        held: Any = executor.submit(door.stuck)
+        held: Any = executor.submit(blocked.stuck)
         failing: Any = executor.submit(fail, Alone())
         cancelled = executor.submit(int)
         cancelled.cancel()
         assert futures.wait([held, failing], timeout=0) == (set(), {held, failing})
-        door.opened.set()
+        blocked.released.set()
         done, others = futures.wait([held, failing, cancelled], timeout=PATIENCE)
         assert (done, others) == ({held, failing, cancelled}, set())
 
 
 def test_waiting_for_the_first_call_ends_with_it(executor_class: type[ThreadPoolExecutor]) -> None:
-    doors = [Door(), Door()]
+    made = [HeldThreadCall(), HeldThreadCall()]
     with executor_class(2) as executor:
-        first, second = (executor.submit(door.stuck) for door in doors)
-        doors[1].opened.set()
+        first, second = (executor.submit(blocked.stuck) for blocked in made)
+        made[1].released.set()
         waited = futures.wait([first, second], PATIENCE, futures.FIRST_COMPLETED)
         assert waited == ({second}, {first})
-        doors[0].opened.set()
+        made[0].released.set()
 
 
 def test_waiting_for_the_first_error_ends_with_it_or_with_all(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(2) as executor:
-        held: Any = executor.submit(door.stuck)
+        held: Any = executor.submit(blocked.stuck)
         good = executor.submit(int)
         good.result(PATIENCE)
         failing = executor.submit(fail, LookupError())
         every: list[futures.Future[Any]] = [held, good, failing]
         assert futures.wait(every, PATIENCE, futures.FIRST_EXCEPTION) == ({good, failing}, {held})
-        door.opened.set()
+        blocked.released.set()
         assert futures.wait([held, good], PATIENCE, futures.FIRST_EXCEPTION).not_done == set()
 
 
 def test_calls_come_as_they_complete_the_cancelled_among_them(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    doors = [Door(), Door()]
+    made = [HeldThreadCall(), HeldThreadCall()]
     with executor_class(2) as executor:
-        held: list[futures.Future[Any]] = [executor.submit(door.stuck) for door in doors]
+        held: list[futures.Future[Any]] = [executor.submit(blocked.stuck) for blocked in made]
         cancelled = executor.submit(int)
         cancelled.cancel()
         done = futures.as_completed([*held, cancelled], timeout=PATIENCE)
-        doors[1].opened.set()
+        made[1].released.set()
         assert {next(done), next(done)} == {held[1], cancelled}
-        doors[0].opened.set()
+        made[0].released.set()
         assert list(done) == [held[0]]
 
 
 def test_those_that_do_not_complete_in_time_raise_after_those_that_do(
     executor_class: type[ThreadPoolExecutor],
 ) -> None:
-    door = Door()
+    blocked = HeldThreadCall()
     with executor_class(2) as executor:
-        held: Any = executor.submit(door.stuck)
+        held: Any = executor.submit(blocked.stuck)
         ready = executor.submit(int)
         ready.result(PATIENCE)
         done = futures.as_completed([held, ready], timeout=0)
         assert next(done) is ready
         with pytest.raises(TimeoutError):
             next(done)
-        door.opened.set()
+        blocked.released.set()
         assert held.result(PATIENCE) == "late"
 
 
@@ -101,11 +101,11 @@ def test_asyncio_awaits_its_calls(executor_class: type[ThreadPoolExecutor]) -> N
 
 
 def test_asyncio_cancels_what_has_not_begun(executor_class: type[ThreadPoolExecutor]) -> None:
-    door, called = Door(), threading.Event()
+    blocked, called = HeldThreadCall(), threading.Event()
 
     async def main() -> None:
         with executor_class(1) as executor:
-            executor.submit(door.stuck)
+            executor.submit(blocked.stuck)
             future = executor.submit(called.set)
             cancelled = asyncio.Event()
             future.add_done_callback(lambda _: cancelled.set())  # in this thread
@@ -116,7 +116,7 @@ def test_asyncio_cancels_what_has_not_begun(executor_class: type[ThreadPoolExecu
             async with asyncio.timeout(PATIENCE):
                 await cancelled.wait()
             assert future.cancelled()
-            door.opened.set()
+            blocked.released.set()
 
     asyncio.run(main())
     assert not called.is_set()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.contract.conftest import Kind
-    from tests.contract.jobs import Post
+    from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 
@@ -66,20 +66,22 @@ async def test_what_is_no_blocking_function_is_refused(worker: Kind) -> None:
 
 # rules 3 and 4
 async def test_each_call_has_a_token_of_its_own_which_is_not_set(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
         assert await runner.run_sync(jobs.look, worker=worker) == ("<StopToken not set>", False)
-        handle = runner.submit(jobs.heeding, place.path, worker=worker)
+        handle = runner.submit(jobs.cooperative, place.path, worker=worker)
         await told(place)
         handle.cancel()
         assert await runner.run_sync(jobs.look, worker=worker) == ("<StopToken not set>", False)
         assert place.has("left")
 
 
-async def test_submit_gives_anyios_task_handle(worker: Kind, post: Callable[[], Post]) -> None:
-    place = post()
+async def test_submit_gives_anyios_task_handle(
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+) -> None:
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
         handle = runner.submit(divmod, 7, 3, worker=worker, name="a division")
         assert isinstance(handle, anyio.TaskHandle)
@@ -93,7 +95,7 @@ async def test_submit_gives_anyios_task_handle(worker: Kind, post: Callable[[], 
         assert lingering.status is anyio.TaskHandle.Status.CANCELLED
         assert not place.has("left")
         await told(place, "noticed")
-        place.open()
+        place.release()
 
 
 WAYS: dict[str, Callable[[str], tuple[Any, ...]]] = {
@@ -103,7 +105,7 @@ WAYS: dict[str, Callable[[str], tuple[Any, ...]]] = {
 }
 
 
-async def _cancel_the_await(how: str, waiting: Callable[[], Any], place: Post) -> None:
+async def _cancel_the_await(how: str, waiting: Callable[[], Any], place: HeldProcessCall) -> None:
     if how == "native":
         task = asyncio.ensure_future(waiting())
         await told(place)
@@ -141,11 +143,15 @@ async def _cancel_the_await(how: str, waiting: Callable[[], Any], place: Post) -
     ],
 )
 async def test_a_cancellation_ends_the_await_at_once_and_sets_the_token(
-    worker: Kind, post: Callable[[], Post], how: str, way: str, anyio_backend: tuple[str, Any]
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    how: str,
+    way: str,
+    anyio_backend: tuple[str, Any],
 ) -> None:
     if how == "native" and anyio_backend[0] == "trio":
         return
-    place = post()
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
         if way != "new":
             await runner.run_sync(abs, -1, worker=worker)
@@ -156,14 +162,14 @@ async def test_a_cancellation_ends_the_await_at_once_and_sets_the_token(
         await _cancel_the_await(how, wait, place)
         assert not place.has("left")
         await told(place, "noticed")
-        place.open()
+        place.release()
         assert await told(place, "left") == "<StopToken set: its caller was cancelled>"
 
 
 async def test_a_call_whose_caller_is_cancelled_before_it_begins_never_runs(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1) as runner:
         for _ in range(2):
             with anyio.CancelScope() as scope:
@@ -175,9 +181,9 @@ async def test_a_call_whose_caller_is_cancelled_before_it_begins_never_runs(
 
 
 async def test_a_call_whose_caller_is_cancelled_while_it_waits_for_a_slot_never_runs(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1) as runner:
         handle = runner.submit(jobs.stuck, place.path, worker=worker)
         await told(place)
@@ -185,7 +191,7 @@ async def test_a_call_whose_caller_is_cancelled_while_it_waits_for_a_slot_never_
         await anyio.wait_all_tasks_blocked()
         waiting.cancel()
         await waiting.wait()
-        place.open()
+        place.release()
         assert await handle == "late"
         assert await runner.run_sync(str, 1, worker=worker) == "1"
     assert "begun" not in place.notes()
@@ -194,9 +200,9 @@ async def test_a_call_whose_caller_is_cancelled_while_it_waits_for_a_slot_never_
 # rule 7
 @pytest.mark.parametrize("heated", [False, True])
 async def test_an_abandoned_call_holds_its_slot_until_it_has_really_ended(
-    worker: Kind, post: Callable[[], Post], heated: bool
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], heated: bool
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
         if heated:
             await runner.run_sync(abs, -1, worker=worker)
@@ -208,44 +214,44 @@ async def test_an_abandoned_call_holds_its_slot_until_it_has_really_ended(
         second = runner.submit(jobs.note, place.path, "second", worker=worker)
         await anyio.wait_all_tasks_blocked()
         assert place.notes() == []
-        place.open()
+        place.release()
         await second
     assert place.notes() == [f"left {place.path}", "second"]
 
 
-def _inside(places: list[Post]) -> list[Post]:
+def _inside(places: list[HeldProcessCall]) -> list[HeldProcessCall]:
     return [place for place in places if place.has("inside")]
 
 
 # rule 7
 async def test_no_more_calls_run_at_once_than_there_are_slots(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    places = [post() for _ in range(4)]
+    places = [held_process_call() for _ in range(4)]
     async with Runner(max_threads=2, max_processes=2) as runner:
         handles = [runner.submit(jobs.stuck, each.path, worker=worker) for each in places]
         for opened in range(3):
             await brought(lambda: len(_inside(places)) >= min(opened + 2, 4))  # noqa: B023
             await anyio.wait_all_tasks_blocked()
             assert len(_inside(places)) == opened + 2
-            next(each for each in _inside(places) if not each.has("opened")).open()
+            next(each for each in _inside(places) if not each.has("opened")).release()
         for place in places:
-            place.open()
+            place.release()
         assert [await handle for handle in handles] == ["late"] * 4
 
 
 # rule 8
 async def test_a_late_result_is_dropped_in_silence(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    place, heeding = post(), post()
+    place, heeding = held_process_call(), held_process_call()
     async with Runner(grace=PATIENCE) as runner:
-        for job, each in ((jobs.linger, place), (jobs.heeding, heeding)):
+        for job, each in ((jobs.linger, place), (jobs.cooperative, heeding)):
             handle = runner.submit(job, each.path, worker=worker)
             await told(each)
             handle.cancel()
             await handle.wait()
-            each.open()
+            each.release()
         await brought(lambda: not runner.calls())
         assert place.has("left")
         assert heeding.has("left")
@@ -255,9 +261,12 @@ async def test_a_late_result_is_dropped_in_silence(
 # rule 8
 @pytest.mark.parametrize("heated", [False, True])
 async def test_a_late_error_is_logged_with_its_traceback(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture, heated: bool
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
+    heated: bool,
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
         if heated:
             await runner.run_sync(abs, -1, worker=worker)
@@ -265,7 +274,7 @@ async def test_a_late_error_is_logged_with_its_traceback(
         await told(place)
         handle.cancel()
         await handle.wait()
-        place.open()
+        place.release()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("asyncrun", logging.WARNING)
     assert record.getMessage() == "fail_late failed after its caller had stopped waiting"
@@ -275,9 +284,11 @@ async def test_a_late_error_is_logged_with_its_traceback(
 
 
 # rule 10
-async def test_calls_tells_what_is_running(worker: Kind, post: Callable[[], Post]) -> None:
+async def test_calls_tells_what_is_running(
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+) -> None:
     before = time.monotonic()
-    place, other = post(), post()
+    place, other = held_process_call(), held_process_call()
     async with Runner(grace=PATIENCE) as runner, Runner() as neighbour:
         assert runner.calls() == []
         handle = runner.submit(jobs.linger, place.path, worker=worker, name="first")
@@ -294,8 +305,8 @@ async def test_calls_tells_what_is_running(worker: Kind, post: Callable[[], Post
         (info,) = runner.calls()
         assert info.stopping
         assert str(info).startswith("first (linger), ")
-        place.open()
-        other.open()
+        place.release()
+        other.release()
         await brought(lambda: not runner.calls())
 
 
@@ -313,12 +324,14 @@ async def test_many_calls_of_many_tasks_each_get_their_own_answer(worker: Kind) 
 
 
 async def test_several_runners_and_one_in_another_thread_do_not_meddle(
-    worker: Kind, post: Callable[[], Post], anyio_backend: tuple[str, dict[str, Any]]
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    anyio_backend: tuple[str, dict[str, Any]],
 ) -> None:
-    places = [post() for _ in range(3)]
+    places = [held_process_call() for _ in range(3)]
     name, options = anyio_backend
 
-    async def main(place: Post) -> list[str]:
+    async def main(place: HeldProcessCall) -> list[str]:
         results: list[str] = []
         async with Runner(max_threads=1, max_processes=1) as runner:
             assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
@@ -329,7 +342,7 @@ async def test_several_runners_and_one_in_another_thread_do_not_meddle(
         for place in places:
             await told(place)
         for place in places:
-            place.open()
+            place.release()
 
     def elsewhere() -> list[str]:
         return anyio.run(main, places[0], backend=name, backend_options=options)

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.contract.conftest import Kind
-    from tests.contract.jobs import Post
+    from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_stop_from_any_thread_ends_the_block_without_an_error(
-    worker: Kind, post: Callable[[], Post], elsewhere: bool
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], elsewhere: bool
 ) -> None:
-    place = post()
+    place = held_process_call()
     runner = Runner(grace=PATIENCE)
     async with runner:
         if elsewhere:
             await runner.run_sync(abs, -1, worker=worker)
-        runner.submit(jobs.heeding, place.path, worker=worker)
+        runner.submit(jobs.cooperative, place.path, worker=worker)
         await told(place)
         if elsewhere:
             await asyncrun.run_sync(runner.stop, "enough")
@@ -43,11 +43,11 @@ async def test_stop_from_any_thread_ends_the_block_without_an_error(
 
 @pytest.mark.parametrize("reason", [None, "größer " * 1000])
 async def test_the_reason_arrives_whatever_it_is(
-    worker: Kind, post: Callable[[], Post], reason: str | None
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], reason: str | None
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
-        runner.submit(jobs.heeding, place.path, worker=worker)
+        runner.submit(jobs.cooperative, place.path, worker=worker)
         await told(place)
         runner.stop(reason)
     left = place.read("left")
@@ -60,9 +60,9 @@ async def test_the_reason_arrives_whatever_it_is(
 
 
 async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     runner = Runner(grace=PATIENCE)
 
     async def outside() -> None:
@@ -71,7 +71,7 @@ async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(
         assert not place.has("left")
         with pytest.raises(Stopped, match="asked to stop: enough"):
             await runner.run_sync(str, 1, worker=worker)
-        place.open()
+        place.release()
 
     async with anyio.create_task_group() as group, runner:
         group.start_soon(outside)
@@ -83,9 +83,9 @@ async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(
 
 # rule 9
 async def test_leaving_waits_for_calls_and_for_those_that_tasks_outside_await(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    inner, outer = post(), post()
+    inner, outer = held_process_call(), held_process_call()
     results: list[str] = []
     handles: list[anyio.TaskHandle[str]] = []
     runner = Runner(max_processes=2)
@@ -96,10 +96,10 @@ async def test_leaving_waits_for_calls_and_for_those_that_tasks_outside_await(
     async def open_both() -> None:
         await anyio.wait_all_tasks_blocked()
         assert runner.calls()
-        inner.open()
+        inner.release()
         await told(inner, "left")
         await anyio.wait_all_tasks_blocked()
-        outer.open()
+        outer.release()
 
     async with anyio.create_task_group() as group:
         async with runner:
@@ -111,21 +111,24 @@ async def test_leaving_waits_for_calls_and_for_those_that_tasks_outside_await(
         assert [await handles[0], *results] == ["late", "late"]
 
 
-async def _fail_when_inside(runner: Runner, place: Post) -> None:
+async def _fail_when_inside(runner: Runner, place: HeldProcessCall) -> None:
     await told(place)
     raise LookupError
 
 
 # rules 9 and 18
-@pytest.mark.parametrize("heed", ["safe_point", "on_stop"])
+@pytest.mark.parametrize("cooperate", ["safe_point", "on_stop"])
 async def test_leaving_on_an_error_waits_for_a_call_that_met_a_safe_point(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture, heed: str
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
+    cooperate: str,
 ) -> None:
-    place = post()
+    place = held_process_call()
     runner = Runner(grace=PATIENCE)
     with pytest.RaisesGroup(LookupError):
         async with runner:
-            runner.submit(jobs.heeding_by, (heed, place.path), worker=worker)
+            runner.submit(jobs.cooperative_by, (cooperate, place.path), worker=worker)
             await _fail_when_inside(runner, place)
     assert place.read("left") == "<StopToken set: its runner failed with LookupError>"
     assert runner.calls() == []
@@ -134,9 +137,9 @@ async def test_leaving_on_an_error_waits_for_a_call_that_met_a_safe_point(
 
 # rules 9, 10 and 18
 async def test_leaving_on_an_error_does_not_wait_for_a_call_that_met_none(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = post()
+    place = held_process_call()
     runner = Runner(grace=PATIENCE)
     with pytest.RaisesGroup(LookupError):
         async with runner:
@@ -156,9 +159,12 @@ async def test_leaving_on_an_error_does_not_wait_for_a_call_that_met_none(
 # rules 9 and 18
 @pytest.mark.parametrize("how", ["error", "handle"])
 async def test_the_grace_is_bounded(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture, how: str
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
+    how: str,
 ) -> None:
-    place = post()
+    place = held_process_call()
     runner = Runner(grace=0.05)
     async with anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
@@ -182,16 +188,16 @@ async def test_the_grace_is_bounded(
 
 # rule 9
 async def test_a_call_that_its_callback_has_woken_is_waited_for_after_the_block_too(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
         runner.submit(jobs.woken_and_linger, place.path, worker=worker)
         await told(place)
         runner.stop()
         with anyio.CancelScope(shield=True):
             await told(place, "awake")
-            place.open()
+            place.release()
     assert place.has("left")
     assert not runner.calls()
     assert not caplog.records
@@ -200,19 +206,19 @@ async def test_a_call_that_its_callback_has_woken_is_waited_for_after_the_block_
 # rule 9
 @pytest.mark.parametrize("leaving", [False, True])
 async def test_a_cancellation_from_outside_sets_every_token(
-    worker: Kind, post: Callable[[], Post], leaving: bool
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], leaving: bool
 ) -> None:
-    inner, outer = post(), post()
+    inner, outer = held_process_call(), held_process_call()
     runner = Runner(grace=PATIENCE, max_processes=2)
 
     async def await_outside() -> None:
         with pytest.raises(Stopped, match="its runner was cancelled"):
-            await runner.run_sync(jobs.heeding, outer.path, worker=worker)
+            await runner.run_sync(jobs.cooperative, outer.path, worker=worker)
 
     async def hold(scope: anyio.CancelScope) -> None:
         with scope:
             async with runner:
-                runner.submit(jobs.heeding, inner.path, worker=worker)
+                runner.submit(jobs.cooperative, inner.path, worker=worker)
                 if not leaving:
                     await anyio.sleep_forever()
 
@@ -244,38 +250,38 @@ async def test_errors_come_in_a_group_as_anyio_gives_them(worker: Kind) -> None:
 
 # rule 12
 async def test_a_call_that_fails_cancels_its_siblings(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place, failing = post(), post()
+    place, failing = held_process_call(), held_process_call()
     with pytest.RaisesGroup(LookupError):
         async with Runner(grace=PATIENCE, max_processes=2) as runner:
-            runner.submit(jobs.heeding, place.path, worker=worker)
-            runner.submit(jobs.fail_or_heed, ("fail", failing.path), worker=worker)
+            runner.submit(jobs.cooperative, place.path, worker=worker)
+            runner.submit(jobs.fail_or_cooperate, ("fail", failing.path), worker=worker)
             await told(place)
             await told(failing)
-            failing.open()
+            failing.release()
             await anyio.sleep_forever()
     assert place.read("left") == "<StopToken set: its runner failed with LookupError>"
 
 
 # rule 12
 async def test_a_keyboard_interrupt_comes_out_as_itself(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     with pytest.raises(KeyboardInterrupt):
         async with Runner(grace=PATIENCE) as runner:
-            runner.submit(jobs.heeding, place.path, worker=worker)
+            runner.submit(jobs.cooperative, place.path, worker=worker)
             await told(place)
             raise KeyboardInterrupt
     assert place.read("left") == "<StopToken set: its runner failed with KeyboardInterrupt>"
 
 
-@pytest.mark.parametrize("job", ["linger", "heeding"])
+@pytest.mark.parametrize("job", ["linger", "cooperative"])
 async def test_a_shielded_wait_of_an_own_task_lasts_until_the_call_has_ended(
-    worker: Kind, post: Callable[[], Post], job: str
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], job: str
 ) -> None:
-    place = post()
+    place = held_process_call()
     results: list[Any] = []
     handles: list[anyio.TaskHandle[None]] = []
 
@@ -286,7 +292,7 @@ async def test_a_shielded_wait_of_an_own_task_lasts_until_the_call_has_ended(
     async def open_it() -> None:
         await told(place, "noticed" if job == "linger" else "left")
         assert results == []
-        place.open()
+        place.release()
 
     async with anyio.create_task_group() as group, Runner(grace=PATIENCE) as runner:
         handles.append(runner.start_soon(critical, runner))
@@ -299,15 +305,15 @@ async def test_a_shielded_wait_of_an_own_task_lasts_until_the_call_has_ended(
     ]
 
 
-@pytest.mark.parametrize("job", ["linger", "heeding"])
+@pytest.mark.parametrize("job", ["linger", "cooperative"])
 async def test_leaving_normally_waits_for_an_abandoned_call_that_met_a_safe_point(
-    worker: Kind, post: Callable[[], Post], job: str
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], job: str
 ) -> None:
-    place = post()
+    place = held_process_call()
 
     async def open_it() -> None:
         await told(place, "noticed")
-        place.open()
+        place.release()
 
     runner = Runner(grace=PATIENCE)
     async with anyio.create_task_group() as group:
@@ -322,16 +328,16 @@ async def test_leaving_normally_waits_for_an_abandoned_call_that_met_a_safe_poin
 
 
 async def test_stop_before_anything_runs_and_twice_is_harmless(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
-        runner.submit(jobs.heeding, place.path, worker=worker)
+        runner.submit(jobs.cooperative, place.path, worker=worker)
         runner.stop("first")
         runner.stop("second")
     runner.stop("third")
     async with Runner(grace=PATIENCE) as runner:
-        runner.submit(jobs.heeding, place.path, worker=worker)
+        runner.submit(jobs.cooperative, place.path, worker=worker)
         await anyio.wait_all_tasks_blocked()
         runner.stop()  # at any moment: a process may be about to start
     await brought(lambda: not runner.calls())

@@ -18,9 +18,9 @@ from tests.contract.conftest import PATIENCE, brought, told
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from asyncrun._runner.map_results import Results
+    from asyncrun._runner.map_results import MapResults
     from tests.contract.conftest import Kind
-    from tests.contract.jobs import Post
+    from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def test_an_endless_input_is_never_more_than_the_buffer_ahead(
             yield number
 
     async with Runner(max_threads=2, max_processes=2) as runner:
-        async with runner.map(jobs.square, numbers(), worker=worker, buffer=buffer) as results:
+        async with runner.map(jobs.square, numbers(), worker=worker, buffersize=buffer) as results:
             async for result in results:
                 assert result == received * received
                 received += 1
@@ -82,27 +82,27 @@ async def test_an_endless_input_is_never_more_than_the_buffer_ahead(
 
 # rule 7
 async def test_a_reader_that_stops_reading_holds_no_slot(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with (
         Runner(max_threads=1, max_processes=1) as runner,
-        runner.map(jobs.square, count(), worker=worker, buffer=10) as results,
+        runner.map(jobs.square, count(), worker=worker, buffersize=10) as results,
     ):
         assert await anext(results) == 0
         handle = runner.submit(jobs.stuck, place.path, worker=worker)
         await told(place)
         assert results.done <= 11
         assert results.running == 0
-        place.open()
+        place.release()
         assert await handle == "late"
         assert [await anext(results) for _ in range(20)] == SQUARES[1:21]
 
 
 async def test_unordered_results_come_as_they_are_there(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    places = [post() for _ in range(3)]
+    places = [held_process_call() for _ in range(3)]
     items = [(number, place.path) for number, place in enumerate(places)]
     async with (
         Runner(max_threads=3, max_processes=3) as runner,
@@ -111,18 +111,18 @@ async def test_unordered_results_come_as_they_are_there(
         for place in places:
             await told(place)
         for number in (2, 0, 1):
-            places[number].open()
+            places[number].release()
             assert await anext(results) == number
         assert await anext(results, None) is None
 
 
 async def test_ordered_results_wait_for_the_first_and_quick_items_pass_a_slow_one(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    first, got = post(), list[int]()
+    first, got = held_process_call(), list[int]()
     items = [(number, first.path if number == 40 else "") for number in range(200)]
 
-    async def read(results: Results[int]) -> None:
+    async def read(results: MapResults[int]) -> None:
         got.extend([result async for result in results])
 
     async with (
@@ -134,12 +134,14 @@ async def test_ordered_results_wait_for_the_first_and_quick_items_pass_a_slow_on
         await brought(lambda: results.done == 199)
         assert (results.started, results.running) == (200, 1)
         assert got == []
-        first.open()
+        first.release()
     assert got == list(range(200))
 
 
-async def test_it_counts_what_starts_and_ends(worker: Kind, post: Callable[[], Post]) -> None:
-    places = [post() for _ in range(3)]
+async def test_it_counts_what_starts_and_ends(
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+) -> None:
+    places = [held_process_call() for _ in range(3)]
     kinds = ["stuck", "fail", "stuck"]
 
     def counts() -> tuple[int | None, int, int, int, int]:
@@ -155,29 +157,31 @@ async def test_it_counts_what_starts_and_ends(worker: Kind, post: Callable[[], P
             await told(places[0])
             await told(places[1])
             assert counts() == (3, 2, 0, 0, 2)
-            places[1].open()
+            places[1].release()
             assert isinstance(await anext(results), LookupError)
             await told(places[2])
             assert counts() == (3, 3, 1, 1, 2)
-            places[0].open()
+            places[0].release()
             assert await anext(results) is None
             assert counts() == (3, 3, 2, 1, 1)
-            places[2].open()
+            places[2].release()
             assert await anext(results) is None
         assert counts() == (3, 3, 3, 1, 0)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_an_error_ends_the_map_as_itself_and_the_others_are_asked_to_stop(
-    worker: Kind, post: Callable[[], Post], ordered: bool
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], ordered: bool
 ) -> None:
-    failing, heeding = post(), post()
+    failing, heeding = held_process_call(), held_process_call()
     async with Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner:
         items = [("heed", heeding.path), ("fail", failing.path), *[("heed", "")] * 10]
-        async with runner.map(jobs.fail_or_heed, items, worker=worker, ordered=ordered) as results:
+        async with runner.map(
+            jobs.fail_or_cooperate, items, worker=worker, ordered=ordered
+        ) as results:
             await told(heeding)
             await told(failing)
-            failing.open()
+            failing.release()
             with pytest.raises(LookupError, match="my own") as caught:
                 await anext(results)
             (note,) = caught.value.__notes__
@@ -248,9 +252,9 @@ async def test_a_base_exception_ends_a_map_with_return_exceptions(worker: Kind) 
 
 # rule 8
 async def test_further_errors_are_logged(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    places = [post(), post()]
+    places = [held_process_call(), held_process_call()]
     items = [("fail", place.path) for place in places]
     async with (
         Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner,
@@ -262,7 +266,7 @@ async def test_further_errors_are_logged(
         with pytest.raises(LookupError, match="my own"):
             await anext(results)
         await told(places[1], "noticed")
-        places[1].open()
+        places[1].release()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("asyncrun", logging.WARNING)
     assert record.getMessage() == "fail_late_or_soon failed after its caller had stopped waiting"
@@ -271,13 +275,13 @@ async def test_further_errors_are_logged(
 
 
 async def test_an_item_that_takes_too_long_is_asked_to_stop_and_ends_the_map(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     item = (1, place.path)
     async with Runner(grace=PATIENCE) as runner:
         await runner.run_sync(abs, -1, worker=worker)
-        async with runner.map(jobs.dawdle, [item], worker=worker, timeout=0.5) as results:
+        async with runner.map(jobs.dawdle, [item], worker=worker, item_timeout=0.5) as results:
             with pytest.raises(TimeoutError, match=r"^dawdle took longer than 0\.5 s") as caught:
                 await anext(results)
             assert caught.value.__notes__[0].startswith("item 0 of the map: (1, '")
@@ -288,20 +292,23 @@ async def test_an_item_that_takes_too_long_is_asked_to_stop_and_ends_the_map(
 
 @pytest.mark.parametrize("job", ["dawdle", "visit"])
 async def test_with_return_exceptions_a_time_out_takes_its_place_and_the_others_go_on(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture, job: str
+    worker: Kind,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
+    job: str,
 ) -> None:
-    place = post()
+    place = held_process_call()
     items = [(number, place.path if number == 30 else "") for number in range(60)]
     async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
         await runner.run_sync(abs, -1, worker=worker)
         got: list[int | Exception] = []
         async with runner.map(
-            getattr(jobs, job), items, worker=worker, timeout=0.5, return_exceptions=True
+            getattr(jobs, job), items, worker=worker, item_timeout=0.5, return_exceptions=True
         ) as results:
             async for result in results:
                 got.append(result)
                 if isinstance(result, TimeoutError) and worker == "thread":
-                    place.open()  # a process that never looks is killed
+                    place.release()  # a process that never looks is killed
         assert isinstance(got[30], TimeoutError)
         assert got[30].__notes__ == [f"item 30 of the map: {items[30]!r}"]
         got[30] = 30
@@ -314,20 +321,20 @@ async def test_with_return_exceptions_a_time_out_takes_its_place_and_the_others_
 
 @pytest.mark.parametrize("limit", [1, 2])
 async def test_a_limit_leaves_slots_for_others(
-    worker: Kind, post: Callable[[], Post], limit: int
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], limit: int
 ) -> None:
-    places = [post() for _ in range(4)]
+    places = [held_process_call() for _ in range(4)]
     items = [(number, place.path) for number, place in enumerate(places)]
     async with (
         Runner(max_threads=3, max_processes=3) as runner,
-        runner.map(jobs.visit, items, worker=worker, limit=limit) as results,
+        runner.map(jobs.visit, items, worker=worker, max_concurrency=limit) as results,
     ):
         for place in places[:limit]:
             await told(place)
         assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
         assert (results.started, results.running) == (limit, limit)
         for place in places:
-            place.open()
+            place.release()
         assert [result async for result in results] == [0, 1, 2, 3]
 
 
@@ -361,7 +368,7 @@ async def test_a_map_of_a_map(worker: Kind) -> None:
 
 
 async def test_each_item_has_a_token_of_its_own_which_is_not_set(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     async with (
         Runner(max_threads=1, max_processes=1) as runner,
@@ -372,9 +379,9 @@ async def test_each_item_has_a_token_of_its_own_which_is_not_set(
 
 # rule 10
 async def test_calls_lists_what_runs_and_not_what_waits(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    places = [post() for _ in range(5)]
+    places = [held_process_call() for _ in range(5)]
     async with (
         Runner(max_threads=2, max_processes=2) as runner,
         runner.map(jobs.stuck, [place.path for place in places], worker=worker) as results,
@@ -387,6 +394,6 @@ async def test_calls_lists_what_runs_and_not_what_waits(
         assert all(0 <= info.age < PATIENCE for info in infos)
         assert {info.pid for info in infos} == (pids if worker == "process" else {None})
         for place in places:
-            place.open()
+            place.release()
         assert [result async for result in results] == ["late"] * 5
         assert runner.calls() == []

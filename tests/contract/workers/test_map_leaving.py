@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.contract.conftest import Kind
-    from tests.contract.jobs import Post
+    from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 
@@ -39,9 +39,9 @@ async def _leave(how: str, scope: anyio.CancelScope) -> None:
     ("how", "ordered"), [("break", True), ("error", False), ("cancellation", True)]
 )
 async def test_what_runs_is_asked_to_stop_and_what_waits_is_dropped(
-    worker: Kind, post: Callable[[], Post], how: str, ordered: bool
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], how: str, ordered: bool
 ) -> None:
-    places = [post(), post()]
+    places = [held_process_call(), held_process_call()]
     items = [(0, ""), (1, places[0].path), (2, places[1].path), *[(3, "none")] * 1000]
     async with Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner:
         results = runner.map(jobs.dawdle, items, worker=worker, ordered=ordered)
@@ -86,14 +86,14 @@ async def test_what_is_left_gives_no_late_answer_to_the_next(worker: Kind) -> No
 
 # rules 9 and 18
 async def test_leaving_waits_for_an_item_that_met_a_safe_point(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
 
     async def open_it() -> None:
         await told(place, "noticed")
         await anyio.wait_all_tasks_blocked()
-        place.open()
+        place.release()
 
     async with Runner(grace=PATIENCE) as runner:
         async with runner.map(jobs.linger, [place.path], worker=worker):
@@ -105,9 +105,9 @@ async def test_leaving_waits_for_an_item_that_met_a_safe_point(
 
 # rules 9, 10 and 18
 async def test_leaving_does_not_wait_for_an_item_that_met_none(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(max_processes=1, grace=PATIENCE) as runner:
         async with runner.map(jobs.stuck, [place.path] * 3, worker=worker):
             await told(place)
@@ -125,9 +125,9 @@ async def test_leaving_does_not_wait_for_an_item_that_met_none(
 
 # rules 9 and 18
 async def test_the_grace_is_bounded(
-    worker: Kind, post: Callable[[], Post], caplog: pytest.LogCaptureFixture
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with (
         Runner(grace=0.05) as runner,
         runner.map(jobs.look_once, [place.path], worker=worker),
@@ -138,8 +138,10 @@ async def test_the_grace_is_bounded(
     assert worker == "thread" or not jobs.is_alive(int(place.read("inside")))
 
 
-async def test_a_cancellation_cuts_the_grace_short(worker: Kind, post: Callable[[], Post]) -> None:
-    place = post()
+async def test_a_cancellation_cuts_the_grace_short(
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+) -> None:
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
         with anyio.CancelScope() as scope:
 
@@ -152,15 +154,15 @@ async def test_a_cancellation_cuts_the_grace_short(worker: Kind, post: Callable[
                 runner.start_soon(cancel)
         assert scope.cancelled_caught
         assert not place.has("left")
-        place.open()
+        place.release()
 
 
 # rules 9 and 18
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_a_stop_of_the_runner_ends_the_map_and_flags_its_items(
-    worker: Kind, post: Callable[[], Post], elsewhere: bool
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall], elsewhere: bool
 ) -> None:
-    places = [post(), post()]
+    places = [held_process_call(), held_process_call()]
     items = [*enumerate(place.path for place in places), *[(2, "none")] * 100]
     runner, started = Runner(max_threads=2, max_processes=2, grace=PATIENCE), list[int]()
     async with runner, runner.map(jobs.dawdle, items, worker=worker) as results:
@@ -179,14 +181,14 @@ async def test_a_stop_of_the_runner_ends_the_map_and_flags_its_items(
 
 
 async def test_a_stop_ends_a_map_of_a_task_outside_with_stopped(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     runner = Runner(grace=PATIENCE)
 
     async def outside() -> None:
         with pytest.raises(Stopped, match="asked to stop: enough"):
-            async with runner.map(jobs.heeding, [place.path], worker=worker) as results:
+            async with runner.map(jobs.cooperative, [place.path], worker=worker) as results:
                 await anext(results)
 
     async with anyio.create_task_group() as group, runner:
@@ -198,9 +200,9 @@ async def test_a_stop_ends_a_map_of_a_task_outside_with_stopped(
 
 # rule 3
 async def test_a_token_callback_runs_when_the_map_is_left(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
         async with runner.map(jobs.woken, [place.path], worker=worker):
             await told(place)
@@ -208,12 +210,12 @@ async def test_a_token_callback_runs_when_the_map_is_left(
 
 
 async def test_items_that_no_one_waits_for_are_not_run_after_the_map_was_left(
-    worker: Kind, post: Callable[[], Post]
+    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
-    place = post()
+    place = held_process_call()
     items = ((place.path, number) for number in count())
     async with Runner(max_threads=2, max_processes=2) as runner:
-        async with runner.map(jobs.noted_square, items, worker=worker, buffer=200) as results:
+        async with runner.map(jobs.noted_square, items, worker=worker, buffersize=200) as results:
             for number in range(50):
                 assert await anext(results) == number * number
         await brought(lambda: not runner.calls())

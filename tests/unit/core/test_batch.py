@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from asyncrun._core.batch import SUCCEEDED, Batch
-from asyncrun._workers.thread.item_loop import Loop, Queue
+from asyncrun._workers.thread.item_loop import SlotQueue, ThreadItemLoop
 
 
 def make_batch(posted: list[Any]) -> Batch[str]:
@@ -17,10 +17,10 @@ def make_batch(posted: list[Any]) -> Batch[str]:
         str,
         owner=None,
         ordered=True,
-        kept=(),
-        post=posted.append,
-        staff=lambda: None,
-        expected=(),
+        captured_errors=(),
+        call_soon_threadsafe=posted.append,
+        request_consumer=lambda: None,
+        silent_late_errors=(),
     )
 
 
@@ -37,10 +37,10 @@ def test_a_thread_does_not_wait_for_an_item_that_has_just_got_its_outcome(
 ) -> None:
     batch = make_batch([])
     batch.put(0, "an item")
-    item = batch.queue[0]
-    batch.settle(item, SUCCEEDED, "a result")
+    item = batch.output[0]
+    batch.set_outcome(item, SUCCEEDED, "a result")
     monkeypatch.setattr(threading.Event, "wait", pytest.fail)
-    batch.block(item, 5.0)
+    batch.wait_blocking(item, 5.0)
     assert not batch._wakers
 
 
@@ -48,12 +48,12 @@ def test_a_batch_asks_for_a_server_only_if_one_is_lacking_and_for_nothing_once_l
     posted: list[Any] = []
     batch = make_batch(posted)
     batch.put(0, "an item")
-    batch.ask()
+    batch.request_consumer_if_needed()
     assert posted == []
     batch.closed = False
-    batch.ask()
-    batch.leave()
-    batch.ask()
+    batch.request_consumer_if_needed()
+    batch.detach_reader()
+    batch.request_consumer_if_needed()
     assert [ask() for ask in posted] == [None, None]
     assert posted[0] is not posted[1]
 
@@ -66,11 +66,11 @@ def test_two_loops_promise_a_slot_once_to_the_one_that_waits() -> None:
             self.clear()
             raise IndexError
 
-    queue = Queue()
-    loop, other = (Loop(make_batch([]), queue) for _ in range(2))
-    queue.enter(other)
-    assert queue.claims(loop, idle=False)
+    queue = SlotQueue()
+    loop, other = (ThreadItemLoop(make_batch([]), queue) for _ in range(2))
+    queue.add_waiter(other)
+    assert queue.should_yield(loop, idle=False)
     assert not queue.waiting
-    queue.leave(other)
+    queue.remove_waiter(other)
     queue.waiting = Waiting([other])  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
-    assert not queue.claims(loop, idle=False)
+    assert not queue.should_yield(loop, idle=False)

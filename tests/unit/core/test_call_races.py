@@ -9,7 +9,7 @@ import pytest
 
 from asyncrun import Stopped
 from asyncrun._core.call import Call
-from asyncrun._core.registry import running
+from asyncrun._core.registry import running_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def no_call_outlives_its_test() -> Iterator[None]:
     yield
-    running.clear()
+    running_calls.clear()
 
 
 class _Records(logging.Handler):
@@ -53,27 +53,27 @@ class _Meeting:
         self.over: list[bool] = []
 
     def begin(self) -> None:
-        self.began = self.call.begin()
+        self.began = self.call.try_start()
 
     def end(self) -> None:
         if self.began:
-            assert self.call in running
-            self.over.append(self.call.end(self.error))
+            assert self.call in running_calls
+            self.over.append(self.call.worker_done(self.error))
 
     def work(self) -> None:
         self.begin()
         self.end()
 
     def leave(self) -> None:
-        self.over.append(over := self.call.leave(KeyboardInterrupt()))
+        self.over.append(over := self.call.waiter_done(KeyboardInterrupt()))
         if over:
-            assert self.call not in running, "over, but still listed"
+            assert self.call not in running_calls, "over, but still listed"
 
     def check(self) -> None:
         self.log.__exit__()
         assert self.over.count(True) == 1, "its slot is given back once"
         assert len(self.over) == 1 + bool(self.began)
-        assert self.call not in running
+        assert self.call not in running_calls
         token = self.call.token
         if not self.began:
             assert self.over == [True]
@@ -146,19 +146,19 @@ def test_one_side_finds_the_call_over_and_its_late_error_is_logged_once(  # rule
 
 def test_a_call_whose_waiter_has_left_is_dropped() -> None:
     call = Call(print, ())
-    assert call.leave() is True
-    assert call.begin() is False
-    assert call not in running
+    assert call.waiter_done() is True
+    assert call.try_start() is False
+    assert call not in running_calls
 
 
 def test_a_call_that_is_left_while_it_runs_is_asked_to_stop() -> None:  # rule 5
     call = Call(print, ())
-    assert call.begin()
+    assert call.try_start()
     try:
-        assert call.leave() is False
+        assert call.waiter_done() is False
         assert call.token.reason == "its caller was cancelled"
     finally:
-        assert call.end() is True
+        assert call.worker_done() is True
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -170,10 +170,10 @@ def test_an_error_that_reached_the_waiter_is_not_logged(wrapped: bool) -> None: 
         delivered.__cause__ = error
     call = Call(print, ())
     with _Records() as log:
-        assert call.begin()
-        assert call.end(error) is False
-        assert call not in running
-        assert call.leave(delivered) is True
+        assert call.try_start()
+        assert call.worker_done(error) is False
+        assert call not in running_calls
+        assert call.waiter_done(delivered) is True
     assert not log.records
     assert call.error is None
 
@@ -187,21 +187,21 @@ def test_an_error_that_the_waiter_did_not_see_is_logged_even_if_it_equals_one_th
 
     call = Call(print, ())
     with _Records() as log:
-        assert call.begin()
-        assert call.end(error := SameError("unseen")) is False
-        assert call.leave(KeyboardInterrupt()) is True
+        assert call.try_start()
+        assert call.worker_done(error := SameError("unseen")) is False
+        assert call.waiter_done(KeyboardInterrupt()) is True
     assert [record.exc_info and record.exc_info[1] for record in log.records] == [error]
 
 
 def test_a_call_follows_the_token_that_it_is_given() -> None:  # rule 3
     parent = Call(print, ())
-    child = Call(print, (), follow=parent.token)
+    child = Call(print, (), parent_token=parent.token)
     parent.token._stop("all")
     assert child.token.reason == "all"
 
 
 def test_a_call_heeds_once_its_token_was_looked_at() -> None:  # rule 9
     call = Call(print, ())
-    assert not call.heeds()
+    assert not call.is_cooperative()
     call.token.is_set()
-    assert call.heeds()
+    assert call.is_cooperative()

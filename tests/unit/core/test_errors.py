@@ -54,19 +54,19 @@ if TYPE_CHECKING:
             OutOfRangeError("grace", ">= 0 seconds", -1.0),
             ValueError,
             "grace must be >= 0 seconds, was -1.0",
-            {"option": "grace", "wanted": ">= 0 seconds", "got": -1.0},
+            {"option": "grace", "expected": ">= 0 seconds", "actual": -1.0},
         ),
         (
             WrongFunctionError("run()", "a function", 3),
             TypeError,
             "run() wants a function, got 3",
-            {"caller": "run()", "wanted": "a function", "got": 3, "cure": ""},
+            {"caller": "run()", "expected": "a function", "actual": 3, "hint": ""},
         ),
         (
             WrongFunctionError("run()", "a function", "x", "call it"),
             TypeError,
             "run() wants a function, got 'x'; call it",
-            {"caller": "run()", "wanted": "a function", "got": "x", "cure": "call it"},
+            {"caller": "run()", "expected": "a function", "actual": "x", "hint": "call it"},
         ),
         (
             UnknownWorkerError("green", ("thread", "process")),
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
             NotIterableError("Runner.map()", 5),
             TypeError,
             "Runner.map() wants an iterable or an async iterable of items, got 5",
-            {"caller": "Runner.map()", "got": 5},
+            {"caller": "Runner.map()", "actual": 5},
         ),
         (
             CallTimeoutError("fetch", 0.5),
@@ -102,7 +102,7 @@ if TYPE_CHECKING:
             WrongStateError("the runner", "was left", "make a new one"),
             RuntimeError,
             "the runner was left; make a new one",
-            {"what": "the runner", "state": "was left", "cure": "make a new one"},
+            {"what": "the runner", "state": "was left", "hint": "make a new one"},
         ),
         (
             WorkerDied("crunch", 12, 3),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncrun import Stopped, StopSource, StopToken
-from tests.unit.conftest import gate_is_right
+from tests.unit.conftest import wait_lock_is_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class _Scenario:
         assert self.child.token.reason == self.token.reason
         assert self.token.is_set()
         assert self.child.token.is_set()
-        assert gate_is_right(self.token)
+        assert wait_lock_is_right(self.token)
 
 
 class WaitIsStopped(_Scenario):
@@ -69,7 +69,7 @@ class SleepIsStopped(_Scenario):
 
     def check(self) -> None:
         self.check_set("second")
-        assert gate_is_right(self.child.token)
+        assert wait_lock_is_right(self.child.token)
 
 
 class PollIsStopped(_Scenario):
@@ -118,7 +118,7 @@ class BlockIsStopped(_Scenario):
         assert self.ran in ([], ["callback"])
         assert self.ran_inside >= self.set_inside, "set, but not called"
         assert self.ran_when_left == len(self.ran), "called after the block"
-        assert not self.token._hooks
+        assert not self.token._callbacks
         self.check_set("second")
 
 
@@ -141,7 +141,7 @@ class StopIsStopped(_Scenario):
 
     def check(self) -> None:
         assert sorted(self.ran) == ["child", "inner", "outer"]
-        assert gate_is_right(self.token)
+        assert wait_lock_is_right(self.token)
         for hook in self.hooks:
             hook.__exit__(None, None, None)
         self.source.stop("third")
@@ -240,7 +240,7 @@ class StopMeetsExit(_Scenario):
     def check(self) -> None:
         assert self.ran in ([], ["callback"])
         assert self.ran_when_left == len(self.ran), "called after the block"
-        assert not self.token._hooks
+        assert not self.token._callbacks
         self.check_set("first")
 
 
@@ -284,7 +284,7 @@ class StopIsInterrupted(StopIsStopped):
         self.source.stop("again")
         # The one callback that was just to be called is as if the interrupt had come inside it.
         assert len(self.ran) == len(set(self.ran)) >= 2
-        assert gate_is_right(self.token)
+        assert wait_lock_is_right(self.token)
         for hook in self.hooks:
             hook.__exit__(None, None, None)
         self.check_set("first", "again")
@@ -305,17 +305,17 @@ class EntryIsInterrupted(_Scenario):
             self.entered = True
 
     def second(self) -> None:
-        self.listed = list(self.token._hooks)
+        self.listed = list(self.token._callbacks)
         raise KeyboardInterrupt
 
     def check(self) -> None:
         if self.entered:
             self.block.__exit__(None, None, None)
         ran = len(self.ran)
-        assert not self.token._hooks
+        assert not self.token._callbacks
         self.source.stop("again")
         for hook in self.listed:  # by a stop in another thread, before the interrupt
-            hook.call_once()
+            hook.run_once()
         assert len(self.ran) == ran, "called after the block"
         self.check_set("before")
 
@@ -329,7 +329,7 @@ class WaitIsInterrupted(_Scenario):
         raise KeyboardInterrupt
 
     def check(self) -> None:
-        assert gate_is_right(self.token)
+        assert wait_lock_is_right(self.token)
 
 
 class StoppingGate:
@@ -354,7 +354,7 @@ class PassageIsInterrupted(_Scenario):
 
     def __init__(self) -> None:
         super().__init__()
-        self.token._gates[None] = StoppingGate(self.source)  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+        self.token._wait_lock[None] = StoppingGate(self.source)  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
 
     def first(self) -> None:
         with suppress(KeyboardInterrupt):
@@ -366,7 +366,7 @@ class PassageIsInterrupted(_Scenario):
     def check(self) -> None:
         if self.token._set:
             self.check_set("while it waits")
-            assert not self.token._gates[None].locked()
+            assert not self.token._wait_lock[None].locked()
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_the_callback_is_forgotten_on_leaving() -> None:  # rule 2
     source = StopSource()
     with source.token.on_stop(pytest.fail, "it was called"):
         pass
-    assert not source.token._hooks
+    assert not source.token._callbacks
     source.stop()
 
 
@@ -160,7 +160,7 @@ def test_a_block_that_a_callback_keeps_from_being_entered_is_forgotten() -> None
 
     with pytest.raises(KeyboardInterrupt), source.token.on_stop(interrupt):
         pytest.fail("the block was entered")
-    assert not source.token._hooks
+    assert not source.token._callbacks
 
 
 def test_leaving_waits_for_a_callback_that_is_running_in_another_thread(  # rule 2
@@ -217,7 +217,7 @@ def test_a_callback_may_leave_its_own_block(spawn: Spawn) -> None:
     stack.enter_context(source.token.on_stop(stack.close))
     spawn(source.stop).finish()  # in a thread, so that a deadlock is only a failure
     assert ran == ["left"]
-    assert not source.token._hooks
+    assert not source.token._callbacks
 
 
 def test_a_callback_may_use_its_token(spawn: Spawn) -> None:

@@ -28,7 +28,7 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[Left]:
     def located(_: object) -> list[Left]:
         return sorted(calls, key=lambda each: -each[1])
 
-    monkeypatch.setattr(registry, "_located", located)
+    monkeypatch.setattr(registry, "_with_location", located)
     return calls
 
 
@@ -113,14 +113,14 @@ def test_what_knows_calls_of_its_own_may_be_gone_before_it_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Batch:
-        def running(self) -> list[registry.Running]:
+        def running_calls(self) -> list[registry.RunningCall]:
             return list(calls)
 
     calls = [info("a", "fetch")[0]]
     known, gone = Batch(), Batch()
     links = {weakref.ref(known): None, weakref.ref(gone): None}
     del gone
-    monkeypatch.setattr(registry, "_several", links)
+    monkeypatch.setattr(registry, "_sources", links)
     assert all_running() == calls
     assert [link() for link in links] == [known, None]
 
@@ -130,9 +130,9 @@ def test_a_forked_child_forgets_what_runs_in_threads_that_it_has_not(
 ) -> None:
     here, there = (info(name, name)[0] for name in ("here", "there"))
     here.thread, there.thread = threading.get_ident(), 0
-    running: dict[registry.Running, None] = {here: None, there: None}
-    monkeypatch.setattr(registry, "running", running)
-    monkeypatch.setattr(registry, "_several", several := {"a map": None})
+    running: dict[registry.RunningCall, None] = {here: None, there: None}
+    monkeypatch.setattr(registry, "running_calls", running)
+    monkeypatch.setattr(registry, "_sources", several := {"a map": None})
     registry._after_fork()
     assert list(running) == [here]
     assert several == {}
@@ -146,9 +146,9 @@ def test_it_is_known_whether_any_thread_may_be_stuck(monkeypatch: pytest.MonkeyP
             return self.busy
 
     one = Batch()
-    running: dict[registry.Running, None] = {}
-    monkeypatch.setattr(registry, "running", running)
-    monkeypatch.setattr(registry, "_several", {weakref.ref(one): None})
+    running: dict[registry.RunningCall, None] = {}
+    monkeypatch.setattr(registry, "running_calls", running)
+    monkeypatch.setattr(registry, "_sources", {weakref.ref(one): None})
     assert not registry.is_busy()
     one.busy = True
     assert registry.is_busy()

@@ -18,8 +18,8 @@ import tenacity
 
 from asyncrun import Stopped, StopSource, StopToken, safe_point, stop_token
 from asyncrun._core.errors import OutOfRangeError
-from asyncrun._core.stop import OUTSIDE, current
-from tests.unit.conftest import gate_is_right
+from asyncrun._core.stop import NO_CALL, current_token
+from tests.unit.conftest import wait_lock_is_right
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Spawn
@@ -32,7 +32,7 @@ def _inside(token: StopToken, func: Callable[[], object]) -> object:
     """Run a function as in a call that has this token."""
 
     def call() -> object:
-        current.set(token)
+        current_token.set(token)
         return func()
 
     return contextvars.copy_context().run(call)
@@ -112,23 +112,23 @@ def test_every_safe_point_raises_with_the_reason(look: Look) -> None:
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 def test_a_token_knows_that_it_was_looked_at(look: Look) -> None:  # rule 9
     token = StopSource().token
-    assert not token._heeds()
+    assert not token._is_cooperative()
     look(token)
-    assert token._heeds()
+    assert token._is_cooperative()
 
 
 @pytest.mark.parametrize("look", NO_LOOKS.values(), ids=NO_LOOKS)
 def test_what_only_describes_a_token_is_no_look(look: Look) -> None:  # rule 9
     token = StopSource().token
     look(token)
-    assert not token._heeds()
+    assert not token._is_cooperative()
 
 
 def test_a_token_is_heeded_inside_a_block_and_not_after_it() -> None:  # rule 9
     token = StopSource().token
     with token.on_stop(print):
-        assert token._heeds()
-    assert not token._heeds()
+        assert token._is_cooperative()
+    assert not token._is_cooperative()
 
 
 # Waiting, as on an Event
@@ -140,7 +140,7 @@ def test_wait_of_zero_or_less_only_looks(timeout: float) -> None:  # rule 2
     assert source.token.wait(timeout) is False is threading.Event().wait(timeout)
     source.stop()
     assert source.token.wait(timeout) is True
-    assert gate_is_right(source.token)
+    assert wait_lock_is_right(source.token)
 
 
 @WITHOUT_LIMIT
@@ -159,7 +159,7 @@ def test_a_stop_wakes_all_that_wait(spawn: Spawn, timeout: float | None) -> None
         assert not task.done
     source.stop()
     assert [task.finish() for task in waiting] == [True, True, True]
-    assert gate_is_right(source.token)
+    assert wait_lock_is_right(source.token)
 
 
 def test_wait_ends_after_its_timeout() -> None:
@@ -168,7 +168,7 @@ def test_wait_ends_after_its_timeout() -> None:
     assert token.wait(0.01) is False
     assert token.wait(timeout=0.01) is False
     assert time.monotonic() - start >= 0.02
-    assert gate_is_right(token)
+    assert wait_lock_is_right(token)
 
 
 def test_wait_refuses_what_is_no_number() -> None:
@@ -177,7 +177,7 @@ def test_wait_refuses_what_is_no_number() -> None:
         token.wait(math.nan)
     with pytest.raises(TypeError):
         token.wait("1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    assert gate_is_right(token)
+    assert wait_lock_is_right(token)
 
 
 def test_sleep_sleeps() -> None:
@@ -205,7 +205,7 @@ def test_sleep_refuses_what_is_no_duration(seconds: float, stopped: bool) -> Non
         source.stop()
     with pytest.raises(OutOfRangeError, match=r"^seconds must be >= 0, was (-|nan)") as caught:
         source.token.sleep(seconds)
-    assert caught.value.got is seconds
+    assert caught.value.actual is seconds
 
 
 def _as_event(token: StopToken) -> Any:
@@ -252,7 +252,7 @@ def test_a_signal_handler_may_stop_what_it_has_interrupted(spawn: Spawn) -> None
     ran: list[str] = []
 
     def send() -> None:
-        while not source.token._looked:
+        while not source.token._observed:
             os.sched_yield()
         signal.pthread_kill(main, signal.SIGUSR1)
 
@@ -357,7 +357,7 @@ def test_a_child_outlives_its_parent_and_does_not_hold_it() -> None:  # rule 3
 
 def test_outside_a_call_a_safe_point_does_nothing_and_the_token_is_never_set() -> None:  # rule 4
     safe_point()
-    assert stop_token() is OUTSIDE
+    assert stop_token() is NO_CALL
     assert not stop_token().is_set()
     assert stop_token().wait(0) is False
     with stop_token().on_stop(pytest.fail, "it was called"):
@@ -381,4 +381,4 @@ def test_a_thread_started_by_a_call_has_its_token_in_a_copy_of_the_context(spawn
         copied = spawn(lambda: context.run(stop_token))
         return bare.finish(), copied.finish()
 
-    assert _inside(token, call) == (OUTSIDE, token)
+    assert _inside(token, call) == (NO_CALL, token)

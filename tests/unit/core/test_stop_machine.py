@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 )
 
 from asyncrun import Stopped, StopSource
-from tests.unit.conftest import gate_is_right
+from tests.unit.conftest import wait_lock_is_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,7 +165,7 @@ class StopMachine(RuleBasedStateMachine):
             return
         flag.waiting.append((actor, sleeps))
         deadline = time.monotonic() + PATIENCE
-        while not token._looked:
+        while not token._observed:
             assert time.monotonic() < deadline
             os.sched_yield()
 
@@ -211,8 +211,8 @@ class StopMachine(RuleBasedStateMachine):
             token = flag.source.token
             assert token._set is flag.stopped
             assert token.reason == flag.reason
-            assert gate_is_right(token)
-            assert len(token._hooks) == len(flag.blocks)
+            assert wait_lock_is_right(token)
+            assert len(token._callbacks) == len(flag.blocks)
             children = sum(flag in each.parents for each in self.known)
             if len(token._children) != children:
                 gc.collect()  # the traceback of a `Stopped` may hold the token of a lost source

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncrun import StopSource
-from tests.unit.conftest import gate_is_right
+from tests.unit.conftest import wait_lock_is_right
 
 
 # rule 1
@@ -20,7 +20,7 @@ def test_a_gate_that_somebody_else_opens_first_is_no_error() -> None:
             raise RuntimeError("release unlocked lock")
 
     source = StopSource()
-    source.token._gates[None] = Gate()  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+    source.token._wait_lock[None] = Gate()  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
     source.stop()
     assert source.token.is_set()
 
@@ -40,6 +40,6 @@ def test_a_stop_just_as_somebody_comes_to_the_gate_lets_them_through(is_there: b
     source = StopSource()
     if is_there:
         source.token.wait(0)
-    source.token._gates = Gates(source.token._gates)
+    source.token._wait_lock = Gates(source.token._wait_lock)
     assert source.token.wait()
-    assert gate_is_right(source.token)
+    assert wait_lock_is_right(source.token)

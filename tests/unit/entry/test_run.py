@@ -29,14 +29,16 @@ PATIENCE = 30.0
 @pytest.fixture
 def deaths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     died: list[int] = []
-    monkeypatch.setattr(process_exit, "die", died.append)
-    monkeypatch.setattr(run, "die", died.append)
+    monkeypatch.setattr(process_exit, "kill_self", died.append)
+    monkeypatch.setattr(run, "kill_self", died.append)
     return died
 
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    before = {signum: signal.getsignal(signum) for signum in (SIGNUM, *process_exit.SIGNALS)}
+    before = {
+        signum: signal.getsignal(signum) for signum in (SIGNUM, *process_exit.TERMINATION_SIGNALS)
+    }
     yield
     for signum, handler in before.items():
         signal.signal(signum, handler)
@@ -91,7 +93,7 @@ def test_death_unblocks_the_signal_restores_the_default_and_falls_back_to_an_exi
 
     def die() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNUM})
-        process_exit.die(SIGNUM)
+        process_exit.kill_self(SIGNUM)
 
     if main_thread:
         die()
@@ -121,7 +123,7 @@ def test_the_last_line_names_the_first_error_of_main(error: Exception, line: str
     error.add_note("a note")
     interrupted = Interrupted(signal.SIGINT)
     interrupted.__cause__ = error
-    assert run._last_words(interrupted)[0] == f"interrupted by SIGINT; as it ended, {line}"
+    assert run._final_lines(interrupted)[0] == f"interrupted by SIGINT; as it ended, {line}"
 
 
 # rule 11
@@ -155,10 +157,10 @@ def test_streams_without_a_buffer_take_the_place_of_those_that_a_call_may_hold(
         monkeypatch.setattr(sys, "__stdout__", stdout)
         monkeypatch.setattr(sys, "stderr", stderr)
         print("before, ", end="")
-        process_exit.free_streams()
+        process_exit.replace_std_streams()
         assert sys.stdout is stdout
         monkeypatch.setattr(process_exit, "is_busy", lambda: True)
-        process_exit.free_streams()
+        process_exit.replace_std_streams()
         assert sys.stdout is not stdout
         assert sys.stderr is stderr
         print("after", end="")
@@ -181,17 +183,17 @@ def test_a_signal_that_a_handler_of_main_hands_on_may_arm_what_is_being_dismisse
     deaths: list[int], restored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = run._Signals(exit_timeout=0.001)
+    signals = run.SignalHandlers(exit_timeout=0.001)
     with signals:
         watchdog = signals._watchdog
         assert watchdog is not None
-        dismiss = watchdog.dismiss
+        dismiss = watchdog.cancel
 
         def late() -> None:
             signals._on_signal(signal.SIGINT, None)
             dismiss()
 
-        monkeypatch.setattr(watchdog, "dismiss", late)
+        monkeypatch.setattr(watchdog, "cancel", late)
     watchdog._thread.join(PATIENCE)
     assert deaths == [signal.SIGINT]
 
@@ -212,12 +214,12 @@ def test_the_first_signal_counts_and_arms_the_watchdog(
     deaths: list[int], restored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = run._Signals(exit_timeout=0.001)
+    signals = run.SignalHandlers(exit_timeout=0.001)
     with signals:
         signals._on_signal(signal.SIGTERM, None)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
         signals._on_signal(signal.SIGINT, None)
-        assert signals.first == signal.SIGTERM
+        assert signals.signum == signal.SIGTERM
         assert not gc.isenabled()
         assert signals._watchdog is not None
         signals._watchdog._thread.join(PATIENCE)
@@ -231,24 +233,26 @@ def test_a_signal_while_the_handlers_are_taken_back_is_kept_and_changes_none(
     restored: None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = run._Signals(None)
+    signals = run.SignalHandlers(None)
     with signals:
         pass
     signals._on_signal(signal.SIGINT, None)
-    assert signals.first == signal.SIGINT
+    assert signals.signum == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_forked_child_gives_the_handlers_back_at_once_and_may_leave_run(restored: None) -> None:
-    before = [signal.getsignal(signum) for signum in process_exit.SIGNALS]
+    before = [signal.getsignal(signum) for signum in process_exit.TERMINATION_SIGNALS]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    signals = run._Signals(None)
+    signals = run.SignalHandlers(None)
     with signals:
         run._before_fork()
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask | set(process_exit.SIGNALS)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask | set(
+            process_exit.TERMINATION_SIGNALS
+        )
         run._after_fork_in_child()
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
-        assert [signal.getsignal(signum) for signum in process_exit.SIGNALS] == before
-    assert [signal.getsignal(signum) for signum in process_exit.SIGNALS] == before
+        assert [signal.getsignal(signum) for signum in process_exit.TERMINATION_SIGNALS] == before
+    assert [signal.getsignal(signum) for signum in process_exit.TERMINATION_SIGNALS] == before
     run._before_fork()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask

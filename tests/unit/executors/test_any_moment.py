@@ -13,7 +13,7 @@ import pytest
 
 from asyncrun import Executor, stop_token
 from asyncrun._core import batch
-from asyncrun._core.stop import by_thread
+from asyncrun._core.stop import token_by_thread
 from asyncrun._executors import futures, pool, submitted_map, thread, work_item
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 PATIENCE = 30.0
-ROOMS: list[ModuleType] = [batch, thread, futures, work_item, pool, submitted_map]
-FILES = {room.__file__ for room in ROOMS}
+MODULES: list[ModuleType] = [batch, thread, futures, work_item, pool, submitted_map]
+FILES = {room.__file__ for room in MODULES}
 # Called by the interpreter when something is gone: it prints what they raise, and goes on.
 CALLBACKS = {thread._close.__code__, pool._forget.__code__}
 
@@ -38,12 +38,12 @@ def _submit() -> None:
 def _cancel() -> None:
     inside = threading.Event()
 
-    def heed() -> None:
+    def cooperate() -> None:
         inside.set()
         stop_token().sleep(PATIENCE)
 
     with Executor(1) as executor:
-        running, waiting = executor.submit(heed), executor.submit(int)
+        running, waiting = executor.submit(cooperate), executor.submit(int)
         assert inside.wait(PATIENCE)
         assert waiting.cancel()
         assert not running.cancel()
@@ -75,18 +75,18 @@ def _map_submitted() -> None:
 def _stop() -> None:
     inside = threading.Event()
 
-    def heed(_: object) -> None:
+    def cooperate(_: object) -> None:
         inside.set()
         stop_token().sleep(PATIENCE)
 
     with Executor(1) as executor:
-        executor.map(heed, range(3))
+        executor.map(cooperate, range(3))
         assert inside.wait(PATIENCE)
         executor.stop("enough")
 
 
 class _Interrupt:
-    """Raises a KeyboardInterrupt at the line with this number, in the rooms of the executor."""
+    """Raises a KeyboardInterrupt at the line with this number, in the modules of the executor."""
 
     def __init__(self, line: int) -> None:
         self._left = line
@@ -137,4 +137,4 @@ def test_an_interrupt_at_any_line_comes_out_and_leaves_no_thread(
             assert time.monotonic() < deadline, f"interrupted at line {line}, {left} go on"
             os.sched_yield()
     assert line > 50
-    assert threading.get_ident() not in by_thread
+    assert threading.get_ident() not in token_by_thread

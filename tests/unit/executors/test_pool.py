@@ -15,10 +15,10 @@ import pytest
 
 from asyncrun import Executor, StopToken, stop_token
 from asyncrun._core.batch import FAILED, Batch
-from asyncrun._core.stop import by_thread
+from asyncrun._core.stop import token_by_thread
 from asyncrun._executors import at_exit
 from asyncrun._executors import pool as pool_module
-from asyncrun._executors.futures import Future, FutureCall, Mapped, Turn
+from asyncrun._executors.futures import Future, FutureCall, MapIterator, MapWorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ PATIENCE = 30.0
 def pool() -> Iterator[Pool]:
     executor = Executor(1)
     yield executor._pool
-    by_thread.pop(threading.get_ident(), None)  # what a test has run itself
+    token_by_thread.pop(threading.get_ident(), None)  # what a test has run itself
     executor.stop()
     executor.shutdown()
 
@@ -94,7 +94,7 @@ def test_cancel_futures_does_not_flag_a_call_that_begins_in_this_moment(pool: Po
     call = FutureCall(pool, int, (), {})
     call.token = StopToken()
     assert call.future.set_running_or_notify_cancel()
-    call.withdraw()
+    call.cancel_pending()
     assert not call.token.is_set()
     assert not call.future.cancelled()
 
@@ -103,7 +103,7 @@ def test_a_call_that_a_thread_has_taken_just_before_a_stop_does_not_begin(pool: 
     call = FutureCall(pool, stop_token, (), {})
     pool.waiting[call.future] = call
     pool.stopped, pool.reason = True, "enough"
-    pool._do(call, threading.current_thread())
+    pool._run_item(call, threading.current_thread())
     assert call.future.cancelled()
 
 
@@ -160,7 +160,7 @@ def test_what_begins_after_a_stop_has_looked_gives_way_at_once_and_is_no_reason_
             super().__setitem__(thread, job)
 
     executor = Executor(1)
-    executor._pool._at_work = AtWork()
+    executor._pool._active = AtWork()
     executor.submit(begun.append, 1)
     assert inside.wait(PATIENCE)
     executor.stop()
@@ -171,8 +171,8 @@ def test_what_begins_after_a_stop_has_looked_gives_way_at_once_and_is_no_reason_
 
 def test_a_turn_looks_once_more_for_items_when_it_is_not_counted_any_longer(pool: Pool) -> None:
     done: list[int] = []
-    mapped: Mapped[None] = Mapped(
-        pool, done.append, ((),), timeout=None, buffersize=None, keep=None
+    mapped: MapIterator[None] = MapIterator(
+        pool, done.append, ((),), timeout=None, buffersize=None, owner=None
     )
     batch = mapped._batch
 
@@ -182,11 +182,11 @@ def test_a_turn_looks_once_more_for_items_when_it_is_not_counted_any_longer(pool
             if not done:
                 batch.put(0, 7)
 
-    turn = Turn(batch, pool, mapped._context, one=False)
-    batch.servers = Servers([turn])
+    turn = MapWorkItem(batch, pool, mapped._context, single=False)
+    batch.consumers = Servers([turn])
     turn.run()
     assert done == [7]
-    assert batch.servers == []
+    assert batch.consumers == []
 
 
 def test_a_broken_pool_fails_what_waits_in_futures_and_maps() -> None:
@@ -226,7 +226,7 @@ def test_a_thread_that_a_worker_cannot_start_is_not_needed(
     together = threading.Event()
     first = FutureCall(pool, together.wait, (PATIENCE,), {})
     pool.add(first.future, first)
-    monkeypatch.setattr(type(pool), "_hire", refuse)
+    monkeypatch.setattr(type(pool), "_start_thread_if_needed", refuse)
     calls = [FutureCall(pool, int, (), {}) for _ in range(3)]
     for call in calls:
         pool.add(call.future, call)
@@ -265,12 +265,12 @@ def test_a_thread_that_is_one_too_many_ends_and_takes_nothing(pool: Pool) -> Non
     job = FutureCall(pool, int, (), {})
     pool.waiting[job.future] = job
     pool.queue.put(job)
-    pool._hire()
+    pool._start_thread_if_needed()
     while not pool._ended:
         os.sched_yield()
     pool._ended[0].join(PATIENCE)
     assert not pool.threads
-    assert not pool._coming
+    assert not pool._starting
     assert pool.queue.get_nowait() is pool.waiting.pop(job.future)
 
 
@@ -279,26 +279,28 @@ def test_no_more_threads_are_started_than_there_may_be(pool: Pool) -> None:
     jobs = [FutureCall(pool, go.wait, (PATIENCE,), {}) for _ in range(3)]
     for job in jobs:
         pool.add(job.future, job)
-        pool._hire()
-    assert len(pool.threads.union(pool._begun())) == 1
+        pool._start_thread_if_needed()
+    assert len(pool.threads.union(pool._started())) == 1
     go.set()
     assert all(job.future.result(PATIENCE) for job in jobs)
 
 
 def test_a_thread_that_was_never_started_is_not_waited_for(pool: Pool) -> None:
-    pool._coming[threading.Thread()] = None
-    assert pool._begun() == []
+    pool._starting[threading.Thread()] = None
+    assert pool._started() == []
     pool.close()
     pool.wait()
 
 
 def test_a_turn_that_fails_passes_over_what_only_wakes(pool: Pool) -> None:
-    mapped: Mapped[str] = Mapped(pool, str, ((),), timeout=None, buffersize=None, keep=None)
+    mapped: MapIterator[str] = MapIterator(
+        pool, str, ((),), timeout=None, buffersize=None, owner=None
+    )
     mapped._batch.put(0, 1)
     mapped._batch.pending.put(None)
     mapped._batch.put(1, 2)
-    Turn(mapped._batch, pool, mapped._context, one=False).fail(LookupError())
-    assert [item.state for item in mapped._batch.queue] == [FAILED, FAILED]
+    MapWorkItem(mapped._batch, pool, mapped._context, single=False).fail(LookupError())
+    assert [item.state for item in mapped._batch.output] == [FAILED, FAILED]
 
 
 def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
@@ -306,14 +308,14 @@ def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
 ) -> None:
     call = FutureCall(pool, int, (), {})
     here = threading.get_ident()
-    monkeypatch.setattr(at_exit, "by_thread", known := {here: call, here + 1: call})
+    monkeypatch.setattr(at_exit, "token_by_thread", known := {here: call, here + 1: call})
     monkeypatch.setattr(at_exit, "pools", lambda: [pool])
     pool.waiting[call] = call
     call.token = StopToken()
     at_exit._after_fork()
     assert known == {here: call}
     assert not pool.waiting
-    assert not call.heeds()
+    assert not call.is_cooperative()
 
 
 def test_the_end_looks_again_after_the_grace_for_work_that_has_got_room(
@@ -345,7 +347,7 @@ def test_a_future_that_is_done_is_not_running_and_cannot_be_cancelled(pool: Pool
     assert isinstance(call.future, Future)
     pool.waiting[call.future] = call
     call.run()
-    assert call.running() == []
+    assert call.running_calls() == []
     assert call.future.cancel() is False
     assert call.future.result(0) == 0
 
@@ -353,7 +355,7 @@ def test_a_future_that_is_done_is_not_running_and_cannot_be_cancelled(pool: Pool
 def test_an_executor_that_is_made_while_the_interpreter_ends_takes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pool_module, "exiting", exiting := threading.Event())
+    monkeypatch.setattr(pool_module, "interpreter_exiting", exiting := threading.Event())
     exiting.set()
     with pytest.raises(RuntimeError, match="after interpreter shutdown"):
         Executor().submit(int)
@@ -366,5 +368,5 @@ def test_without_a_way_to_come_before_other_exit_handlers_it_is_one_of_them(
     monkeypatch.delattr(threading, "_register_atexit")
     monkeypatch.setattr(atexit, "register", registered.append)
     monkeypatch.delattr(os, "register_at_fork")
-    at_exit.finish_at_exit()
-    assert registered == [at_exit._finish]
+    at_exit.install_exit_hook()
+    assert registered == [at_exit._on_interpreter_exit]

@@ -1,6 +1,6 @@
 """How an event loop hears that a worker process has answered.
 
-Rules of this room:
+Rules of this module:
 
 - asyncio is told of a socket once, and not for each answer: that would take as long as the rest.
 - What asyncio knows is a descriptor of its own, and closed in its own thread: it would take
@@ -17,37 +17,37 @@ from typing import TYPE_CHECKING, final
 import anyio
 import anyio.lowlevel
 
-from ..._system.eventloop import loop_poster
-from .handle import Ear
+from ..._system.eventloop import threadsafe_caller
+from .handle import ResponseReader
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .handle import Process
+    from .handle import WorkerProcess
     from .ipc.framing import Frame
 
 
-def ear_for(process: Process) -> Ear:
+def make_reader(process: WorkerProcess) -> ResponseReader:
     """Make what hears a process in this event loop."""
     loop = anyio.lowlevel.current_token().native_token
     if "asyncio" in sys.modules:
         import asyncio  # noqa: PLC0415 - under Trio it need not be there
 
         if isinstance(loop, asyncio.AbstractEventLoop):
-            return _LoopEar(process, loop)
-    return _AnyEar(process)
+            return _AsyncioReader(process, loop)
+    return _PollingReader(process)
 
 
 @final
-class _AnyEar(Ear):
-    def __init__(self, process: Process) -> None:
+class _PollingReader(ResponseReader):
+    def __init__(self, process: WorkerProcess) -> None:
         self._process = process
 
-    async def answer(self) -> Frame | None:
+    async def receive(self) -> Frame | None:
         process = self._process
         while True:
-            await anyio.wait_readable(process.wire.fileno())
-            if (frame := process.answer()) is not None or not process.look():
+            await anyio.wait_readable(process.channels.fileno())
+            if (frame := process.receive_nowait()) is not None or not process.poll():
                 return frame
 
     def close(self) -> None:
@@ -55,58 +55,58 @@ class _AnyEar(Ear):
 
 
 @final
-class _LoopEar(Ear):
-    def __init__(self, process: Process, loop: asyncio.AbstractEventLoop) -> None:
+class _AsyncioReader(ResponseReader):
+    def __init__(self, process: WorkerProcess, loop: asyncio.AbstractEventLoop) -> None:
         self._process = process
         self._loop = loop
-        self._socket = process.wire.dup()
-        self._pidfd = os.dup(process.wire.pidfd)
-        loop.add_reader(self._pidfd, self._end)
-        self._is_told = False
+        self._socket = process.channels.dup()
+        self._pidfd = os.dup(process.channels.pidfd)
+        loop.add_reader(self._pidfd, self._on_exit)
+        self._is_registered = False
         self._future: asyncio.Future[Frame | None] | None = None
-        self._post = loop_poster()
+        self._call_soon_threadsafe = threadsafe_caller()
         self._pid = os.getpid()
-        process.startle = partial(self._post, self._startle)
+        process.interrupt_wait = partial(self._call_soon_threadsafe, self._interrupt_wait)
 
-    async def answer(self) -> Frame | None:
-        if self._process.is_asked() or self._process.wire.has_ended:
+    async def receive(self) -> Frame | None:
+        if self._process.stop_requested() or self._process.channels.has_ended:
             return None
         future: asyncio.Future[Frame | None] = self._loop.create_future()
         self._future = future
-        if not self._is_told:
-            self._loop.add_reader(self._socket.fileno(), self._hear)
-            self._is_told = True
+        if not self._is_registered:
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+            self._is_registered = True
         try:
             await future
         except BaseException:
             if future.done() and not future.cancelled() and future.exception() is None:
-                late = future.result()
-                if late is not None:
-                    self._process.put_back(late)  # it came as this was cancelled
+                unread = future.result()
+                if unread is not None:
+                    self._process.unread(unread)  # it came as this was cancelled
             raise
         finally:
             self._future = None
         return future.result()
 
-    def _hear(self) -> None:
+    def _on_readable(self) -> None:
         future, process = self._future, self._process
         if future is None or future.done():  # it is for a thread, or the end of an idle process
             self._loop.remove_reader(self._socket.fileno())
-            self._is_told = False
+            self._is_registered = False
             return
         try:
-            if (frame := process.answer()) is not None or process.wire.has_ended:
+            if (frame := process.receive_nowait()) is not None or process.channels.has_ended:
                 future.set_result(frame)
         except MemoryError as exc:  # it is a large one
             future.set_exception(exc)
 
-    def _end(self) -> None:
+    def _on_exit(self) -> None:
         """Hear that the process has ended, which its socket need not tell."""
         self._loop.remove_reader(self._pidfd)
-        self._process.wire.has_ended = True
-        self._startle()
+        self._process.channels.has_ended = True
+        self._interrupt_wait()
 
-    def _startle(self) -> None:
+    def _interrupt_wait(self) -> None:
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
@@ -115,10 +115,10 @@ class _LoopEar(Ear):
             self._socket.close()
             os.close(self._pidfd)
         else:
-            self._post(self._close)
+            self._call_soon_threadsafe(self._close)
 
     def _close(self) -> None:
-        if self._is_told:
+        if self._is_registered:
             self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_reader(self._pidfd)
         self._socket.close()

@@ -1,6 +1,6 @@
 """The worker processes of one runner: who has which, and how all of them end.
 
-Rule of this room: a process is idle, or lent to one thread, or ended; and who gives one back to a
+Rule of this module: a process is idle, or lent to one thread, or ended; and who gives one back to a
 fleet that is closed sees to its end.
 """
 
@@ -12,16 +12,16 @@ import time
 from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError
-from ..remote.serialization import is_plain, pack
-from .handle import Process
-from .spawn import KILL_PATIENCE, TERM_PATIENCE
+from ..remote.serialization import dumps, pickles_by_name
+from .handle import WorkerProcess
+from .spawn import KILL_TIMEOUT, TERM_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .handle import Initializer
 
-EXIT_PATIENCE: Final = 5.0
+EXIT_TIMEOUT: Final = 5.0
 """Seconds that idle processes may take to exit: for exit handlers, finalizers and threads that are
 not daemons. `multiprocessing` waits without a limit; here one that hangs must not hold up the end.
 """
@@ -31,13 +31,13 @@ STOP_PATIENCE: Final = 2.0
 
 
 @final
-class Fleet:
+class ProcessPool:
     """The processes of one runner.
 
     Args:
         initializer: A function that each process calls first, with its arguments; or None.
         max_calls: How many calls a process may run; None means no limit.
-        grace: See `Process`.
+        grace: See `WorkerProcess`.
     """
 
     def __init__(
@@ -50,39 +50,40 @@ class Fleet:
         self._max_calls = math.inf if max_calls is None else max_calls
         self._grace = grace
         self._lock = threading.Lock()
-        self._idle: dict[Process, None] = {}
-        self._lent: dict[Process, None] = {}
+        self._idle: dict[WorkerProcess, None] = {}
+        self._in_use: dict[WorkerProcess, None] = {}
         self._returned = threading.Condition(self._lock)
-        self._last: tuple[object, bytes] = None, b""
+        self._last_pickled: tuple[object, bytes] = None, b""
         self._is_closed = False
 
-    def take(self, name: str) -> Process:
+    def acquire(self, name: str) -> WorkerProcess:
         """Take a process, which may have to be started yet.
 
         Args:
             name: The call that it is for.
 
         Returns:
-            The process; `give` it back.
+            The process; `release` it back.
 
         Raises:
             WorkerStartError: It cannot be made (a `RuntimeError`).
         """
-        while (process := self._take_idle()) is not None:
+        while (process := self._acquire_idle()) is not None:
             if process.is_alive():
                 return process
-            process.end()
-            self.give(process)
-        process = self._make(name)
+            process.terminate()
+            self.release(process)
+        process = self._create(name)
         with self._lock:
-            self._lent[process] = None
+            self._in_use[process] = None
         return process
 
-    def take_warm(self, keep: Callable[[Process], object]) -> bool:
+    def acquire_idle_nowait(self, attach: Callable[[WorkerProcess], object]) -> bool:
         """Take a process that can take more than one call, if there is one, without waiting.
 
         Args:
-            keep: Gets the process before it is taken, for a KeyboardInterrupt may come in between.
+            attach: Gets the process before it is taken, for a KeyboardInterrupt may come in
+                between.
 
         Returns:
             Whether there is one.
@@ -91,58 +92,58 @@ class Fleet:
             process = next(reversed(self._idle), None)
             if (
                 process is None
-                or self.left(process) <= 1
-                or process.wire.fileno() == -1
+                or self.calls_left(process) <= 1
+                or process.channels.fileno() == -1
                 or not process.is_alive()
             ):
                 return False
-            keep(process)
-            self._lent[process] = self._idle.pop(process)
+            attach(process)
+            self._in_use[process] = self._idle.pop(process)
             return True
 
-    def _take_idle(self) -> Process | None:
+    def _acquire_idle(self) -> WorkerProcess | None:
         with self._lock:
             if not self._idle:
                 return None
             process, _ = self._idle.popitem()
-            self._lent[process] = None
+            self._in_use[process] = None
             return process
 
-    def _make(self, name: str) -> Process:
+    def _create(self, name: str) -> WorkerProcess:
         try:
-            return Process(self._initializer, self._grace)
+            return WorkerProcess(self._initializer, self._grace)
         except OSError as exc:
             raise WorkerStartError(name, str(exc)) from exc
 
-    def give(self, process: Process) -> None:
+    def release(self, process: WorkerProcess) -> None:
         """Give it back; it takes time if it cannot take another call."""
         with self._lock:
-            if process.is_usable() and self.left(process) and not self._is_closed:
-                self._idle[process] = self._lent.pop(process, None)
+            if process.is_usable() and self.calls_left(process) and not self._is_closed:
+                self._idle[process] = self._in_use.pop(process, None)
                 return
         try:
             if process.is_usable():
-                process.retire()
-                process.end(EXIT_PATIENCE)
+                process.close_input()
+                process.terminate(EXIT_TIMEOUT)
             else:
-                process.end()
+                process.terminate()
         finally:
             with self._returned:
-                self._lent.pop(process, None)
+                self._in_use.pop(process, None)
                 self._returned.notify_all()
 
-    def pack(self, func: Callable[..., object], name: str) -> bytes:
+    def pickle_function(self, func: Callable[..., object], name: str) -> bytes:
         """Turn a function into bytes; into the same object as the last time, if that will do."""
-        last, packed = self._last
+        last, pickled = self._last_pickled
         if func is not last:
-            packed = pack(func, name)
-            if is_plain(func):
-                self._last = func, packed
-        return packed
+            pickled = dumps(func, name)
+            if pickles_by_name(func):
+                self._last_pickled = func, pickled
+        return pickled
 
-    def left(self, process: Process) -> float:
+    def calls_left(self, process: WorkerProcess) -> float:
         """Tell how many more calls a process may run."""
-        return self._max_calls - process.used
+        return self._max_calls - process.calls_used
 
     def close(self, *, is_cancelled: bool = False) -> None:
         """End all processes: first those that are idle, and the others as they are given back.
@@ -154,13 +155,13 @@ class Fleet:
             self._is_closed = True
             idle, self._idle = self._idle, {}
         for process in idle:
-            process.retire()
-        limit = time.monotonic() + (STOP_PATIENCE if is_cancelled else EXIT_PATIENCE)
+            process.close_input()
+        limit = time.monotonic() + (STOP_PATIENCE if is_cancelled else EXIT_TIMEOUT)
         for process in idle:
-            process.end(max(0.0, limit - time.monotonic()))
-        patience = self._grace + TERM_PATIENCE + KILL_PATIENCE + EXIT_PATIENCE
+            process.terminate(max(0.0, limit - time.monotonic()))
+        timeout = self._grace + TERM_TIMEOUT + KILL_TIMEOUT + EXIT_TIMEOUT
         with self._returned:
-            self._returned.wait_for(lambda: not self._lent, min(patience, threading.TIMEOUT_MAX))
-            lost = list(self._lent)
-        for process in lost:  # a KeyboardInterrupt came at a bad moment
-            process.end()
+            self._returned.wait_for(lambda: not self._in_use, min(timeout, threading.TIMEOUT_MAX))
+            left_over = list(self._in_use)
+        for process in left_over:  # a KeyboardInterrupt came at a bad moment
+            process.terminate()

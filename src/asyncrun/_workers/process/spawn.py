@@ -1,6 +1,6 @@
 """Processes and process groups as the operating system has them.
 
-Rules of this room:
+Rules of this module:
 
 - What differs between systems is here. Windows has neither process groups nor a way to tie the
   life of one process to that of another: there a worker is terminated, what it has started is not,
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-TERM_PATIENCE: Final = 0.1
+TERM_TIMEOUT: Final = 0.1
 """Seconds between SIGTERM and SIGKILL."""
 
-KILL_PATIENCE: Final = 1.0
+KILL_TIMEOUT: Final = 1.0
 """Seconds after SIGKILL until a process is given up, which the kernel does not let go."""
 
 
@@ -42,7 +42,7 @@ class DupFd:
         return self._fd
 
 
-class Inheritance:
+class SpawnContext:
     """What a new process inherits: stands in for what `multiprocessing` calls a ``Popen``.
 
     Attributes:
@@ -61,7 +61,7 @@ class Inheritance:
         self.fds.append(fd)
         return fd
 
-    def add(self, fd: int) -> int:
+    def inherit(self, fd: int) -> int:
         """Do so, if it is one and not -1."""
         return fd if fd == -1 else self.duplicate_for_child(fd)
 
@@ -75,18 +75,18 @@ class Inheritance:
             set_spawning_popen(None)
 
 
-def launch(
+def spawn_worker(
     sockets: Sequence[socket.socket],
-    boot: Callable[..., Callable[[], object]],
-    inheritance: Inheritance,
+    bootstrap: Callable[..., Callable[[], object]],
+    context: SpawnContext,
 ) -> tuple[subprocess.Popen[bytes], tuple[int, ...]]:
     """Start a Python in a process group of its own, with an empty standard input.
 
     Args:
         sockets: What it is to share with this process.
-        boot: Makes what it runs, from what those are there, and from what it needs to import the
-            main module.
-        inheritance: What else it inherits.
+        bootstrap: Makes what it runs, from what those are there, and from what it needs to import
+            the main module.
+        context: What else it inherits.
 
     Returns:
         The process, and file descriptors to keep open: when nobody holds them, all of the process's
@@ -102,9 +102,9 @@ def launch(
         main = {}  # there is nothing to import it from
 
     def content_for(*theirs: int | bytes) -> bytes:
-        child = SpawnProcess(target=boot(*theirs, main), daemon=False)
+        child = SpawnProcess(target=bootstrap(*theirs, main), daemon=False)
         preparation["name"] = child.name
-        return inheritance.pickle(preparation) + inheritance.pickle(child)
+        return context.pickle(preparation) + context.pickle(child)
 
     reader, lifeline = os.pipe()
     try:
@@ -113,7 +113,7 @@ def launch(
             # All of it before the start, if it fits: were this process killed in between, the
             # other one would print a traceback.
             content = _write(lifeline, content_for(*(each.fileno() for each in sockets)))
-        popen = _popen([reader, *(each.fileno() for each in sockets), *inheritance.fds])
+        popen = _popen([reader, *(each.fileno() for each in sockets), *context.fds])
         try:
             if sys.platform == "win32":
                 content = content_for(*(each.share(popen.pid) for each in sockets))
@@ -121,9 +121,9 @@ def launch(
                 content = _write(lifeline, content)
                 time.sleep(0.001)
             if popen.poll() is None:
-                _tie(reader, popen.pid)
+                _kill_group_with_parent(reader, popen.pid)
         except BaseException:
-            end_group(popen)
+            terminate_group(popen)
             raise
     except BaseException:
         os.close(reader)
@@ -189,7 +189,7 @@ def _write(fd: int, content: bytes) -> bytes:
         return content
 
 
-def _tie(lifeline: int, pid: int) -> None:
+def _kill_group_with_parent(lifeline: int, pid: int) -> None:
     """Let the kernel kill a process group when nobody holds the other end of its pipe any more.
 
     It does so whatever the group's processes do, which a thread in one of them could not: another
@@ -204,12 +204,12 @@ def _tie(lifeline: int, pid: int) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
-def end_group(popen: subprocess.Popen[bytes]) -> None:
+def terminate_group(popen: subprocess.Popen[bytes]) -> None:
     """End a process, and all of its group."""
     _signal(popen, signal.SIGTERM)
-    if not wait_until(lambda: _is_gone(popen), TERM_PATIENCE):
+    if not wait_until(lambda: _is_gone(popen), TERM_TIMEOUT):
         _signal(popen, getattr(signal, "SIGKILL", signal.SIGTERM))
-        wait_until(lambda: popen.poll() is not None, KILL_PATIENCE)
+        wait_until(lambda: popen.poll() is not None, KILL_TIMEOUT)
 
 
 def _signal(popen: subprocess.Popen[bytes], signum: int) -> None:
@@ -230,9 +230,9 @@ def _is_gone(popen: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def wait_until(is_so: Callable[[], bool], patience: float) -> bool:
+def wait_until(is_so: Callable[[], bool], timeout: float) -> bool:
     """Wait until something is so, for at most so many seconds; tell whether it is."""
-    deadline, pause = time.monotonic() + patience, 0.0005
+    deadline, pause = time.monotonic() + timeout, 0.0005
     while not is_so():
         if time.monotonic() >= deadline:
             return False

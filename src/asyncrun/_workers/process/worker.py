@@ -1,6 +1,6 @@
 """Blocking calls in worker processes.
 
-Rule of this room (DESIGN.md, 18 to 20): a call takes a slot and a thread, as any other, and the
+Rule of this module (DESIGN.md, 18 to 20): a call takes a slot and a thread, as any other, and the
 thread takes a process, talks to it and gives it back. So all that holds for calls in threads holds
 here, and all of the waiting is done where it may take time. Only for a call that takes no time to
 send is there no thread, unless it turns out to be more than that.
@@ -17,8 +17,8 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from ..base import Worker
-from ..remote.call import Errand
-from ..remote.item_loop import RemoteLoop
+from ..remote.call import RemoteCall
+from ..remote.item_loop import RemoteItemLoop
 from ..thread.worker import NO_LIMIT, ThreadWorker
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from ..._core.batch import Batch
     from ..._core.call import Call
-    from ..._core.registry import Running
-    from ..thread.item_loop import Queue
-    from .pool import Fleet
+    from ..._core.registry import RunningCall
+    from ..thread.item_loop import SlotQueue
+    from .pool import ProcessPool
 
 T = TypeVar("T")
 
@@ -40,68 +40,72 @@ class ProcessWorker(Worker):
     def __init__(
         self,
         slots: anyio.CapacityLimiter,
-        fleet: Fleet,
+        pool: ProcessPool,
         *,
-        ended: Callable[[], None],
-        queue: Queue,
+        on_abandoned_call_end: Callable[[], None],
+        slot_queue: SlotQueue,
     ) -> None:
-        self._threads = ThreadWorker(slots, ended=ended, queue=queue)
-        self._fleet = fleet
-        self._queue = queue
+        self._threads = ThreadWorker(
+            slots, on_abandoned_call_end=on_abandoned_call_end, slot_queue=slot_queue
+        )
+        self._pool = pool
+        self._slot_queue = slot_queue
 
     @property
     def capacity(self) -> int:
         """See `Worker.capacity`."""
         return self._threads.capacity
 
-    def holders(self) -> list[Running]:
+    def holders(self) -> list[RunningCall]:
         """See `Worker.holders`."""
         return self._threads.holders()
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a process; see `Worker.run`."""
-        threads, errand = self._threads, Errand(call, self._fleet)
+        threads, remote_call = self._threads, RemoteCall(call, self._pool)
         await anyio.lowlevel.checkpoint_if_cancelled()
-        await threads.take_slot(errand)
+        await threads.acquire_slot(remote_call)
         try:
-            frame = await errand.answer() if errand.begin_lightly() else None
+            frame = await remote_call.receive() if remote_call.send_inline() else None
         except BaseException as exc:
-            if not errand.is_light:  # a KeyboardInterrupt came before
-                errand.end(exc)
-            if not threads.leave(errand, exc):
-                threads.hand_over(errand)
+            if not remote_call.was_sent_inline:  # a KeyboardInterrupt came before
+                remote_call.worker_done(exc)
+            if not threads.waiter_done(remote_call, exc):
+                threads.finish_in_new_thread(remote_call)
             raise
         if frame is None:
-            return await self._go_on(errand)
+            return await self._continue_in_thread(remote_call)
         error = None
         try:
-            return errand.finish(frame)
+            return remote_call.finish(frame)
         except BaseException as exc:
             error = exc
             raise
         finally:
             try:
-                errand.end(error)
+                remote_call.worker_done(error)
             finally:
-                threads.leave(errand, error)
+                threads.waiter_done(remote_call, error)
                 del error
 
-    async def _go_on(self, errand: Errand[T]) -> T:
+    async def _continue_in_thread(self, remote_call: RemoteCall[T]) -> T:
         """Let a thread begin a call, or go on with it."""
         try:
-            return await self._threads.use_slot(errand)
+            return await self._threads.run_in_thread(remote_call)
         finally:
-            if errand.is_unattended():  # it was left before a thread had it
-                self._threads.hand_over(errand)
+            if remote_call.needs_thread():  # it was left before a thread had it
+                self._threads.finish_in_new_thread(remote_call)
 
-    async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
+    async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         """Run items in a process; see `Worker.serve`."""
-        await self._threads.attend_loop(RemoteLoop(batch, self._queue, self._fleet), admitted)
+        await self._threads.attend_loop(
+            RemoteItemLoop(batch, self._slot_queue, self._pool), on_slot
+        )
 
     async def aclose(self) -> None:
         """End all processes; see `Worker.aclose`."""
         is_cancelled = anyio.current_effective_deadline() == -math.inf
-        close = partial(self._fleet.close, is_cancelled=is_cancelled)
+        close = partial(self._pool.close, is_cancelled=is_cancelled)
         with anyio.CancelScope(shield=True):
             try:
                 await anyio.to_thread.run_sync(close, abandon_on_cancel=True, limiter=NO_LIMIT)

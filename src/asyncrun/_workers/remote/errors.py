@@ -1,14 +1,14 @@
 """The death of a worker process under a call, as an error.
 
-Rule of this room: it is kin to an error of `concurrent.futures`, which takes longer to import than
-all the rest of asyncrun. So only rooms that start processes import this one.
+Rule of this module: it is kin to an error of `concurrent.futures`, which takes longer to import
+than all the rest of asyncrun. So only modules that start processes import this one.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
 
-from ..._core.errors import ending
+from ..._core.errors import describe_exit
 
 
 class WorkerDied(BrokenExecutor):
@@ -42,5 +42,5 @@ class WorkerDied(BrokenExecutor):
         self.signum = -returncode if returncode < 0 else None
 
     def __str__(self) -> str:
-        how = ending(self.status, self.signum)
+        how = describe_exit(self.status, self.signum)
         return f"the worker process of {self.name} (process {self.pid}) {how}"

@@ -1,6 +1,6 @@
 """Loops over the items of a batch, in worker processes.
 
-Rules of this room:
+Rules of this module:
 
 - To send items one by one costs a round trip each. While they are quick, some are sent ahead.
   Those that were and have not begun when one turns out to be slow, or is asked to stop, or is the
@@ -14,245 +14,259 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
-from ..._core.batch import FAILED, GONE, SUCCEEDED, Item
+from ..._core.batch import FAILED, MISSING, SUCCEEDED, Item
 from ..._core.errors import SerializationError, Stopped, WorkerStartError
-from ..._core.stop import Hook, StopToken
-from ..process.handle import GoneError
-from ..process.ipc.framing import SIZE
-from ..thread.item_loop import SLICE, Loop
-from .call import TRIES, content_of
+from ..._core.stop import StopCallback, StopToken
+from ..process.handle import WorkerGone
+from ..process.ipc.framing import CHUNK
+from ..thread.item_loop import TIME_SLICE, ThreadItemLoop
+from .call import MAX_ATTEMPTS, load_response
 from .errors import WorkerDied
-from .serialization import pack
+from .serialization import dumps
 
 if TYPE_CHECKING:
     from ..._core.batch import Batch
-    from ..process.handle import Process
+    from ..process.handle import WorkerProcess
     from ..process.ipc.framing import Frame
-    from ..process.pool import Fleet
-    from ..thread.item_loop import Queue
+    from ..process.pool import ProcessPool
+    from ..thread.item_loop import SlotQueue
 
-AHEAD: Final = 64
+MAX_PREFETCH: Final = 64
 """How many quick items may be with a process at once."""
 
-SLOW: Final = 0.01
+SLOW_ITEM: Final = 0.01
 """Seconds after which an item that was thought to be quick is not."""
 
 
-class Sent(NamedTuple):
+class InFlight(NamedTuple):
     """An item that was sent to a process.
 
     Attributes:
-        key: The call's id there.
+        call_id: The call's id there.
         item: The item.
         size: How many bytes.
     """
 
-    key: int
+    call_id: int
     item: Item[Any]
     size: int
 
 
 @final
-class RemoteLoop(Loop):
-    """A stay in one thread, in which item after item of a batch is run by a process.
+class RemoteItemLoop(ThreadItemLoop):
+    """A lease in one thread, in which item after item of a batch is run by a process.
 
     The first of those that were sent is the one that runs.
 
     Args:
         batch: The batch.
-        queue: Who waits for a slot.
-        fleet: Where to take a process.
+        slot_queue: Who waits for a slot.
+        pool: Where to take a process.
     """
 
-    __slots__ = ("_fleet", "_held", "_hook", "_lost", "_pace", "_process", "_sent", "_volume")
+    __slots__ = (
+        "_deferred",
+        "_failed_starts",
+        "_in_flight",
+        "_in_flight_bytes",
+        "_item_seconds",
+        "_pool",
+        "_process",
+        "_stop_callback",
+    )
 
-    _hook: Hook
-    _process: Process
+    _stop_callback: StopCallback
+    _process: WorkerProcess
 
-    def __init__(self, batch: Batch[Any], queue: Queue, fleet: Fleet) -> None:
-        super().__init__(batch, queue)
-        self._fleet = fleet
-        self._sent: deque[Sent] = deque()
-        self._volume = 0
-        self._held: tuple[Item[Any], bytes] | None = None
-        self._pace = SLICE
-        self._lost = 0
+    def __init__(self, batch: Batch[Any], slot_queue: SlotQueue, pool: ProcessPool) -> None:
+        super().__init__(batch, slot_queue)
+        self._pool = pool
+        self._in_flight: deque[InFlight] = deque()
+        self._in_flight_bytes = 0
+        self._deferred: tuple[Item[Any], bytes] | None = None
+        self._item_seconds = TIME_SLICE
+        self._failed_starts = 0
 
     def run(self) -> None:
-        """See `Loop.run`."""
-        self.enter()
+        """See `ThreadItemLoop.run`."""
+        self._record_start()
         batch = self.batch
         try:
-            batch.packed = batch.packed or pack(batch.func, batch.function)
+            batch.pickled_function = batch.pickled_function or dumps(batch.func, batch.function)
             self._serve()
         except SerializationError as exc:
             batch.fail(exc)
         finally:
-            if self._held is not None:
-                batch.give_back([self._held[0]])
+            if self._deferred is not None:
+                batch.requeue([self._deferred[0]])
 
     def _serve(self) -> None:
         while (item := self._next()) is not None:
-            if (arguments := self._pack(item)) is not None:
-                self._lend(item, arguments)
-            while (held := self._held) is not None:
-                self._held = None
-                self._lend(*held)
-            del item, arguments, held
-            if self.batch.closed or self.is_to_leave():
+            if (arguments := self._pickle(item)) is not None:
+                self._run_on_process(item, arguments)
+            while (deferred := self._deferred) is not None:
+                self._deferred = None
+                self._run_on_process(*deferred)
+            del item, arguments, deferred
+            if self.batch.closed or self.must_yield_slot():
                 return
 
     def _next(self) -> Item[Any] | None:
-        return self.batch.take_back() or super()._next()
+        return self.batch.pop_requeued() or super()._next()
 
-    def _pack(self, item: Item[Any]) -> bytes | None:
+    def _pickle(self, item: Item[Any]) -> bytes | None:
         """Give the bytes of an item; if there are none, that is its outcome."""
         try:
-            return pack((item.arg,), f"an argument of {self.batch.function}()")
+            return dumps((item.arg,), f"an argument of {self.batch.function}()")
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
             self._mark(item)
             self.finish(item, FAILED, exc)
             return None  # noqa: ASYNC104 - in a thread nothing is cancelled
 
-    def _lend(self, item: Item[Any], arguments: bytes) -> None:
+    def _run_on_process(self, item: Item[Any], arguments: bytes) -> None:
         """Take a process, have one item run, and those that come meanwhile."""
         try:
-            self._process = process = self._fleet.take(self.batch.function)
+            self._process = process = self._pool.acquire(self.batch.function)
         except BaseException:
-            self.batch.give_back([item])
+            self.batch.requeue([item])
             raise
         try:
-            self._sent.append(Sent(process.calls + 1, item, len(arguments)))
-            self._volume = len(arguments)
-            if self._begin():
-                self._converse(arguments)
+            self._in_flight.append(InFlight(process.last_call_id + 1, item, len(arguments)))
+            self._in_flight_bytes = len(arguments)
+            if self._start_head():
+                self._exchange(arguments)
             else:
-                self._retract()
-        except GoneError as exc:
-            self._mourn(exc)
+                self._requeue_head()
+        except WorkerGone as exc:
+            self._handle_death(exc)
         except (WorkerStartError, SerializationError):
-            self._retract()
+            self._requeue_head()
             raise
         except BaseException:  # no memory, say; the process still owes an answer
-            self._take_back(len(self._sent) - 1)
-            self.finish(self._pop(), FAILED, Stopped())
+            self._requeue_tail(len(self._in_flight) - 1)
+            self.finish(self._pop_head(), FAILED, Stopped())
             raise
         finally:
-            self._fleet.give(process)
+            self._pool.release(process)
 
-    def _converse(self, arguments: bytes) -> None:
-        process, sent = self._process, self._sent
+    def _exchange(self, arguments: bytes) -> None:
+        process, in_flight = self._process, self._in_flight
         if not process.pid:
             process.start(self.batch.function)
-            first = sent[0].item
+            first = in_flight[0].item
             first.started, first.pid = time.monotonic(), process.pid  # who sees that looks at this
             del first
-        process.send(self.batch.packed, arguments)
-        while sent:
-            self._send_ahead()
-            frame = process.receive_within(SLOW if len(sent) > 1 else None)
+        process.send(self.batch.pickled_function, arguments)
+        while in_flight:
+            self._prefetch()
+            frame = process.receive(SLOW_ITEM if len(in_flight) > 1 else None)
             if frame is None:
-                self._pace = SLOW  # nothing more is sent ahead of it
+                self._item_seconds = SLOW_ITEM  # nothing more is sent ahead of it
             if frame is None or self.batch.closed:
-                process.recall()
-            self._take_back(process.collect())
-            if frame is not None and frame.id == sent[0].key:
-                self._take(frame)
+                process.revoke()
+            self._requeue_tail(process.take_revoked())
+            if frame is not None and frame.call_id == in_flight[0].call_id:
+                self._handle_response(frame)
 
-    def _send_ahead(self) -> None:
+    def _prefetch(self) -> None:
         """Send items for which this process is as good as any, as it will soon have the time."""
-        batch, sent, process = self.batch, self._sent, self._process
-        depth = min(AHEAD, int(SLICE / self._pace))
-        if 2 * len(sent) > depth or self._held is not None or batch.closed or self.is_late():
+        batch, in_flight, process = self.batch, self._in_flight, self._process
+        depth = min(MAX_PREFETCH, int(TIME_SLICE / self._item_seconds))
+        if (
+            2 * len(in_flight) > depth
+            or self._deferred is not None
+            or batch.closed
+            or self.slice_expired()
+        ):
             return
-        room = min(depth - len(sent), self._fleet.left(process))
+        capacity = min(depth - len(in_flight), self._pool.calls_left(process))
         contents: list[bytes] = []
-        while len(contents) < room and (item := batch.take_now()) is not None:
-            if (arguments := self._pack(item)) is None:
+        while len(contents) < capacity and (item := batch.pop_nowait()) is not None:
+            if (arguments := self._pickle(item)) is None:
                 continue
-            self._volume += len(arguments)
-            if self._volume > SIZE:
-                self._volume -= len(arguments)
-                self._held = item, arguments
+            self._in_flight_bytes += len(arguments)
+            if self._in_flight_bytes > CHUNK:
+                self._in_flight_bytes -= len(arguments)
+                self._deferred = item, arguments
                 break
             contents.append(arguments)
-            sent.append(Sent(process.calls + len(contents), item, len(arguments)))
+            in_flight.append(InFlight(process.last_call_id + len(contents), item, len(arguments)))
         if contents:
-            process.send_ahead(contents)
+            process.prefetch(contents)
 
     def _mark(self, item: Item[Any]) -> None:
         item.token = StopToken()
         item.thread, item.started = self.thread, time.monotonic()
-        self.batch.busy[item] = None
+        self.batch.running[item] = None
 
-    def _begin(self) -> bool:
+    def _start_head(self) -> bool:
         """Note that the first item of those that were sent runs now; tell whether it may."""
         batch, process = self.batch, self._process
-        key, item, _ = self._sent[0]
+        call_id, item, _ = self._in_flight[0]
         item.pid = process.pid
         self._mark(item)
-        self._hook = Hook(item.token, process.wake, ())
-        self._hook.__enter__()
-        process.watch(key, item.token)
+        self._stop_callback = StopCallback(item.token, process.wake, ())
+        self._stop_callback.__enter__()
+        process.set_current_call(call_id, item.token)
         if batch.closed:  # in this very moment: its closer may not have seen the item
             item.token._stop(None)
         return not batch.closed
 
-    def _take(self, frame: Frame) -> None:
+    def _handle_response(self, frame: Frame) -> None:
         """Take the answer for the first item."""
-        item = self._pop()
-        spent = int.from_bytes(frame.second, "little") / 1e9
-        self._pace = max(spent, (self._pace + spent) / 2, 1e-6)
-        self._lost = 0
+        item = self._pop_head()
+        spent = int.from_bytes(frame.extra, "little") / 1e9
+        self._item_seconds = max(spent, (self._item_seconds + spent) / 2, 1e-6)
+        self._failed_starts = 0
         state, outcome = SUCCEEDED, None
         try:
-            outcome = content_of(frame, self.batch.function)
+            outcome = load_response(frame, self.batch.function)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
             state, outcome = FAILED, exc
         self.finish(item, state, outcome)
         del item, outcome  # the traceback of an error holds this frame
-        if self._sent:
-            self._begin()
+        if self._in_flight:
+            self._start_head()
 
-    def _pop(self) -> Item[Any]:
+    def _pop_head(self) -> Item[Any]:
         """Forget the first item of those that were sent."""
-        self._hook.__exit__(None, None, None)
-        _, item, size = self._sent.popleft()
-        self._volume -= size
+        self._stop_callback.__exit__(None, None, None)
+        _, item, size = self._in_flight.popleft()
+        self._in_flight_bytes -= size
         return item
 
-    def _take_back(self, count: int) -> None:
+    def _requeue_tail(self, count: int) -> None:
         """Give so many items, the last ones, to whoever takes them."""
-        items = [self._sent.pop() for _ in range(min(count, len(self._sent) - 1))]
+        items = [self._in_flight.pop() for _ in range(min(count, len(self._in_flight) - 1))]
         if items:
-            self._volume -= sum(each.size for each in items)
-            self.batch.give_back([each.item for each in reversed(items)])
+            self._in_flight_bytes -= sum(each.size for each in items)
+            self.batch.requeue([each.item for each in reversed(items)])
         if count > len(items):  # its turn had come, but it had not begun
-            self._retract()
+            self._requeue_head()
 
-    def _retract(self) -> None:
+    def _requeue_head(self) -> None:
         """Do as if the first item, which has not begun, had never been taken."""
-        item = self._pop()
-        if self.batch.busy.pop(item, GONE) is GONE:
+        item = self._pop_head()
+        if self.batch.running.pop(item, MISSING) is MISSING:
             self.drop(item)
-            self.unbegun += 1
+            self.never_started += 1
         else:
-            self.batch.give_back([item])
+            self.batch.requeue([item])
 
-    def _mourn(self, exc: GoneError) -> None:
+    def _handle_death(self, exc: WorkerGone) -> None:
         """Find an end for the item whose process has ended, and another process for the others."""
-        count, pid = self._process.collect(), self._process.pid
-        if count == len(self._sent):  # it was idle when it ended
+        count, pid = self._process.take_revoked(), self._process.pid
+        if count == len(self._in_flight):  # it was idle when it ended
             count -= 1
-            self._lost += 1
+            self._failed_starts += 1
         else:
-            self._lost = TRIES
-        self._take_back(count)
-        if self._lost < TRIES:
-            self._retract()
+            self._failed_starts = MAX_ATTEMPTS
+        self._requeue_tail(count)
+        if self._failed_starts < MAX_ATTEMPTS:
+            self._requeue_head()
             return
-        self._lost = 0
-        item = self._pop()
+        self._failed_starts = 0
+        item = self._pop_head()
         error: BaseException = Stopped(item.token.reason)
         if exc.returncode is not None:
             error = WorkerDied(self.batch.function, pid, exc.returncode)

@@ -1,6 +1,6 @@
 """What goes from one process to another: calls, results and errors, as bytes.
 
-Rules of this room (DESIGN.md, 20):
+Rules of this module (DESIGN.md, 20):
 
 - What cannot be sent is an error of the one call that it belongs to, and says what it is.
 - An error arrives as itself, with all that hangs on it (see `error_chain`) and its traceback as
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
     from .error_chain import Record
 
-_HERE: Final = str(Path(__file__).parents[2])
+_PACKAGE: Final = str(Path(__file__).parents[2])
 
 
-def _dumps(value: object) -> bytes:
+def _pickle(value: object) -> bytes:
     return pickle.dumps(value, PROTOCOL)
 
 
-def pack(value: object, what: str, dumps: Callable[[object], bytes] = _dumps) -> bytes:
+def dumps(value: object, subject: str, pickle_it: Callable[[object], bytes] = _pickle) -> bytes:
     """Turn something into bytes.
 
     Args:
         value: What is to be sent.
-        what: How an error names it.
-        dumps: How.
+        subject: How an error names it.
+        pickle_it: How.
 
     Returns:
         The bytes.
@@ -46,20 +46,20 @@ def pack(value: object, what: str, dumps: Callable[[object], bytes] = _dumps) ->
         SerializationError: It cannot be pickled (a `TypeError`).
     """
     try:
-        return dumps(value)
+        return pickle_it(value)
     except Exception as exc:
-        raise SerializationError(what, "pickled", one_line(exc)) from exc
+        raise SerializationError(subject, "pickled", one_line(exc)) from exc
 
 
-def unpack(content: memoryview | bytes, what: str) -> Any:
+def loads(content: memoryview | bytes, subject: str) -> Any:
     """Turn bytes into what they were.
 
     Args:
         content: The bytes.
-        what: How an error names it.
+        subject: How an error names it.
 
     Returns:
-        What `pack` was given.
+        What `dumps` was given.
 
     Raises:
         SerializationError: It cannot be unpickled here (a `TypeError`).
@@ -67,43 +67,43 @@ def unpack(content: memoryview | bytes, what: str) -> Any:
     try:
         return pickle.loads(content)  # noqa: S301 - from a process of our own
     except Exception as exc:
-        raise SerializationError(what, "unpickled", one_line(exc)) from exc
+        raise SerializationError(subject, "unpickled", one_line(exc)) from exc
 
 
-def is_plain(func: object) -> bool:
+def pickles_by_name(func: object) -> bool:
     """Tell whether a function is pickled by its name: it has no state to lose."""
     if isinstance(func, BuiltinFunctionType):
         return isinstance(func.__self__, ModuleType | NoneType)  # it may be a method
     return isinstance(func, FunctionType)
 
 
-def looks_nothing_up(content: memoryview | bytes) -> bool:
+def has_no_globals(content: memoryview | bytes) -> bool:
     """Tell whether it is sure that to unpickle something runs no code but pickle's own."""
     return pickle.STACK_GLOBAL not in bytes(content)
 
 
-def pack_error(error: BaseException, raiser: str) -> bytes:
+def dump_error(error: BaseException, source: str) -> bytes:
     """Turn an error of a call into bytes, with its traceback as text.
 
     Args:
         error: The error; where it cannot be sent, one that says so takes its place. So it is with
             each error that hangs on it.
-        raiser: What raised it, for that one.
+        source: What raised it, for that one.
 
     Returns:
         The bytes, for `raise_error`.
     """
-    return pickle.dumps((dump(error, raiser), _text(error)), PROTOCOL)
+    return pickle.dumps((dump(error, source), _text(error)), PROTOCOL)
 
 
-def raise_error(content: memoryview | bytes, raiser: str) -> NoReturn:
-    """Raise the error that `pack_error` was given.
+def raise_error(content: memoryview | bytes, source: str) -> NoReturn:
+    """Raise the error that `dump_error` was given.
 
     The traceback from there is the last in the chain of its causes.
     """
-    what = f"the error that {raiser} raised"
-    dumped, text = cast("tuple[bytes | list[Record], str]", unpack(content, what))
-    error = load(dumped, what)
+    subject = f"the error that {source} raised"
+    dumped, text = cast("tuple[bytes | list[Record], str]", loads(content, subject))
+    error = load(dumped, subject)
     if not isinstance(error, Stopped):
         end_causes(error, RemoteTraceback(text))
     try:
@@ -115,7 +115,7 @@ def raise_error(content: memoryview | bytes, raiser: str) -> NoReturn:
 def _text(error: BaseException) -> str:
     """Format an error without the frames that are ours."""
     place: TracebackType | None = error.__traceback__
-    while place is not None and place.tb_frame.f_code.co_filename.startswith(_HERE):
+    while place is not None and place.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         place = place.tb_next
     try:
         return "".join(traceback.format_exception(type(error), error, place))

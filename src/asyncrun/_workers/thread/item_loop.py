@@ -1,6 +1,6 @@
 """Loops over the items of a batch, in threads.
 
-Rules of this room:
+Rules of this module:
 
 - To offload each item by itself takes 200 us and more; a loop takes one after the other, and
   most of what it does for each is to give it a stop flag and a context of its own.
@@ -17,20 +17,20 @@ from contextvars import copy_context
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, final
 
-from ..._core.batch import DROPPED, FAILED, GONE, SUCCEEDED, Server
-from ..._core.registry import border, log_late
-from ..._core.stop import StopToken, current
+from ..._core.batch import DISCARDED, FAILED, MISSING, SUCCEEDED, ItemConsumer
+from ..._core.registry import log_unobserved_error, user_code_entry
+from ..._core.stop import StopToken, current_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..._core.batch import Batch, Item
-    from ..._core.call import Stay
-    from ..._core.registry import Running
+    from ..._core.call import SlotLease
+    from ..._core.registry import RunningCall
 
 
-class Caller(Server):
-    """The stay of a worker in one thread, in which it calls item after item.
+class ItemRunner(ItemConsumer):
+    """The lease of a worker in one thread, in which it calls item after item.
 
     Args:
         batch: The batch.
@@ -45,26 +45,26 @@ class Caller(Server):
     thread: int
     token: StopToken
 
-    def stopping(self) -> Sequence[Running]:
-        """See `Stay.stopping`."""
+    def stopping(self) -> Sequence[RunningCall]:
+        """See `SlotLease.stopping`."""
         thread = getattr(self, "thread", None)  # it may not have begun
-        items = self.batch.running()
+        items = self.batch.running_calls()
         return [item for item in items if item.thread == thread and item.token._set]
 
-    @border
+    @user_code_entry
     def call(self, item: Item[Any]) -> None:
         """Run an item, in this thread and in a context that is the item's alone."""
         batch = self.batch
         self.token = token = item.token = StopToken()
         item.thread = self.thread
         item.started = time.monotonic()
-        batch.busy[item] = None
+        batch.running[item] = None
         if batch.closed:  # in this very moment: its closer may not have seen the item
-            item.state = DROPPED
+            item.state = DISCARDED
             self.drop(item)
-            batch.wake()
+            batch.notify_reader()
             return
-        current.set(token)
+        current_token.set(token)
         state = SUCCEEDED
         outcome: object
         try:
@@ -77,78 +77,78 @@ class Caller(Server):
     def finish(self, item: Item[Any], state: int, outcome: object) -> None:
         """Hand over the outcome of an item, if anybody still waits for it."""
         batch = self.batch
-        if batch.busy.pop(item, GONE) is GONE:
+        if batch.running.pop(item, MISSING) is MISSING:
             self.drop(item, outcome if state is FAILED else None)
             return
         self.done += 1
         if state is FAILED:
             self.failed += 1
-        batch.settle(item, state, outcome)
+        batch.set_outcome(item, state, outcome)
 
     def drop(self, item: Item[Any], error: object = None) -> None:
         """End an item whose outcome nobody waits for."""
         try:
             if isinstance(error, BaseException):
-                log_late(item.name, error, self.batch.expected)
+                log_unobserved_error(item.name, error, self.batch.silent_late_errors)
         finally:
-            self.batch.busy.pop(item, None)
-            self.batch.stuck.pop(item, None)
+            self.batch.running.pop(item, None)
+            self.batch.abandoned.pop(item, None)
 
 
-LINGER: Final = 0.1
+IDLE_TIMEOUT: Final = 0.1
 """Seconds that a loop waits for more: the start of another one costs 0.3 ms, and a thread."""
 
-SLICE: Final = 0.001
+TIME_SLICE: Final = 0.001
 """Seconds that a busy loop may keep a slot that others wait for: to hand it over costs 0.3 ms."""
 
 
 @final
-class Queue:
+class SlotQueue:
     """Who waits for a slot of one worker, and who could give one."""
 
     __slots__ = ("_idle", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[Stay[Any]] = deque()
-        self._idle: dict[Loop, None] = {}
+        self.waiting: deque[SlotLease[Any]] = deque()
+        self._idle: dict[ThreadItemLoop, None] = {}
 
-    def enter(self, stay: Stay[Any]) -> None:
+    def add_waiter(self, lease: SlotLease[Any]) -> None:
         """Note that somebody waits."""
-        self.waiting.append(stay)
+        self.waiting.append(lease)
         for loop in list(self._idle):
             loop.batch.pending.put(None)
 
-    def leave(self, stay: Stay[Any]) -> None:
+    def remove_waiter(self, lease: SlotLease[Any]) -> None:
         """Note that this one waits no longer."""
         try:  # noqa: SIM105 - suppress() is slow
-            self.waiting.remove(stay)
+            self.waiting.remove(lease)
         except ValueError:
             pass  # a loop has promised it a slot
 
-    def idles(self, loop: Loop) -> None:
+    def mark_idle(self, loop: ThreadItemLoop) -> None:
         """Note that a loop has nothing to do."""
         self._idle[loop] = None
 
-    def works(self, loop: Loop) -> None:
+    def mark_busy(self, loop: ThreadItemLoop) -> None:
         """Note that a loop has something to do, or ends."""
         del self._idle[loop]
 
-    def claims(self, loop: Loop, *, idle: bool) -> bool:
+    def should_yield(self, loop: ThreadItemLoop, *, idle: bool) -> bool:
         """Tell whether a loop is to give up its slot; if so, it is promised to who waits longest.
 
         A call has a right to it, and so has another batch that has none, or so few that giving
         it one does not only swap the two.
         """
-        mine, share = loop.peers(), loop.share()
-        for stay in list(self.waiting):
-            if stay.peers() is mine:
+        mine, share = loop.siblings(), loop.active_siblings()
+        for lease in list(self.waiting):
+            if lease.siblings() is mine:
                 continue
-            other = stay.share()
+            other = lease.active_siblings()
             if idle or other is None or other <= 0 or other + 1 < share:
-                return self._promise()
+                return self._reserve_for_next()
         return False
 
-    def _promise(self) -> bool:
+    def _reserve_for_next(self) -> bool:
         try:
             self.waiting.popleft()
         except IndexError:  # another loop was faster
@@ -156,34 +156,34 @@ class Queue:
         return True
 
 
-NO_LOOPS: Final = Queue()
+UNSHARED: Final = SlotQueue()
 """For slots that no loop uses."""
 
 
-class Loop(Caller):
-    """A stay in one thread, in which item after item of a batch runs."""
+class ThreadItemLoop(ItemRunner):
+    """A lease in one thread, in which item after item of a batch runs."""
 
-    __slots__ = ("_queue", "_since")
+    __slots__ = ("_slot_queue", "_slot_since")
 
-    def __init__(self, batch: Batch[Any], queue: Queue) -> None:
+    def __init__(self, batch: Batch[Any], slot_queue: SlotQueue) -> None:
         super().__init__(batch)
-        self._queue = queue
+        self._slot_queue = slot_queue
 
-    def enter(self) -> None:
+    def _record_start(self) -> None:
         """Note where and when this begins."""
         self.thread = threading.get_ident()
-        self._since = time.monotonic()
+        self._slot_since = time.monotonic()
 
     def run(self) -> None:
         """Run items until there are none, or somebody else is to have the slot."""
-        self.enter()
-        batch, waiting = self.batch, self._queue.waiting
+        self._record_start()
+        batch, waiting = self.batch, self._slot_queue.waiting
         take = batch.pending.get_nowait
         item = self._next()
         while item is not None:
             copy_context().run(self.call, item)
             item = None  # not to be kept while this waits for another one
-            if batch.closed or (waiting and self.is_to_leave()):
+            if batch.closed or (waiting and self.must_yield_slot()):
                 return
             try:  # noqa: SIM105 - suppress() is slow
                 item = take()
@@ -194,27 +194,27 @@ class Loop(Caller):
 
     def _next(self) -> Item[Any] | None:
         """Wait for an item, but not for long, and not while somebody waits for the slot."""
-        batch, queue = self.batch, self._queue
+        batch, slot_queue = self.batch, self._slot_queue
         item = None
-        queue.idles(self)
+        slot_queue.mark_idle(self)
         batch.idle[self] = None
         try:
-            item = batch.pending.get(not queue.waiting, LINGER)
+            item = batch.pending.get(not slot_queue.waiting, IDLE_TIMEOUT)
         except Empty:
             pass
         finally:
-            queue.works(self)
+            slot_queue.mark_busy(self)
             batch.idle.pop(self, None)
         if item is None:
-            queue.claims(self, idle=True)
+            slot_queue.should_yield(self, idle=True)
         else:
-            batch.ask()
+            batch.request_consumer_if_needed()
         return item
 
-    def is_late(self) -> bool:
+    def slice_expired(self) -> bool:
         """Tell whether somebody has waited for the slot for long enough."""
-        return bool(self._queue.waiting) and time.monotonic() - self._since >= SLICE
+        return bool(self._slot_queue.waiting) and time.monotonic() - self._slot_since >= TIME_SLICE
 
-    def is_to_leave(self) -> bool:
+    def must_yield_slot(self) -> bool:
         """Tell whether this is to give up its slot; if so, it has to."""
-        return self.is_late() and self._queue.claims(self, idle=False)
+        return self.slice_expired() and self._slot_queue.should_yield(self, idle=False)

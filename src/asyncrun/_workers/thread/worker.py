@@ -1,6 +1,6 @@
 """One blocking call in a thread, and the way back from any thread to the event loop.
 
-Rules of this room (DESIGN.md, 5 to 8 and 11):
+Rules of this module (DESIGN.md, 5 to 8 and 11):
 
 - Calls go through `anyio.to_thread.run_sync` with ``abandon_on_cancel=True``; so context
   variables, `anyio.from_thread` and `anyio.from_thread.check_cancelled` work in them.
@@ -8,7 +8,7 @@ Rules of this room (DESIGN.md, 5 to 8 and 11):
   asyncio and at the end under Trio; so the slot is taken here, and AnyIO gets a limiter without a
   limit.
 - No thread that runs a call holds up the exit of the process. Under Trio threads are daemons;
-  under asyncio AnyIO's are not, and this is the one room that touches a private name of AnyIO to
+  under asyncio AnyIO's are not, and this is the one module that touches a private name of AnyIO to
   change it.
 """
 
@@ -24,22 +24,22 @@ import anyio.to_thread
 
 from ..._core.call import Call
 from ..._core.checks import check_blocking, check_timeout
-from ..._system.eventloop import loop_poster
+from ..._system.eventloop import threadsafe_caller
 from ..._system.terminal import note_modes
 from ..._system.wakeup import waking_the_loop
 from ..base import Worker
 from ..call_timeout import run_within
 from ..starvation import holders, watching
-from .item_loop import NO_LOOPS, Loop
+from .item_loop import UNSHARED, ThreadItemLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self, TypeVarTuple
 
     from ..._core.batch import Batch
-    from ..._core.call import Stay
-    from ..._core.registry import Running
-    from .item_loop import Queue
+    from ..._core.call import SlotLease
+    from ..._core.registry import RunningCall
+    from .item_loop import SlotQueue
 
     ArgsT = TypeVarTuple("ArgsT")
 
@@ -94,20 +94,26 @@ async def run_sync(
 class ThreadWorker(Worker):
     """Runs calls in threads, at most as many at once as ``slots`` allows."""
 
-    __slots__ = ("_cancellations", "_ended", "_post", "_queue", "_slots")
+    __slots__ = (
+        "_call_soon_threadsafe",
+        "_cancellation_types",
+        "_on_abandoned_call_end",
+        "_slot_queue",
+        "_slots",
+    )
 
     def __init__(
         self,
         slots: anyio.CapacityLimiter,
         *,
-        ended: Callable[[], None] = lambda: None,
-        queue: Queue = NO_LOOPS,
+        on_abandoned_call_end: Callable[[], None] = lambda: None,
+        slot_queue: SlotQueue = UNSHARED,
     ) -> None:
         self._slots = slots
-        self._ended = ended
-        self._queue = queue
-        self._post = loop_poster()
-        self._cancellations = cancellations()
+        self._on_abandoned_call_end = on_abandoned_call_end
+        self._slot_queue = slot_queue
+        self._call_soon_threadsafe = threadsafe_caller()
+        self._cancellation_types = cancellation_types()
         note_modes()
 
     @property
@@ -115,7 +121,7 @@ class ThreadWorker(Worker):
         """See `Worker.capacity`."""
         return int(self._slots.total_tokens)
 
-    def holders(self) -> list[Running]:
+    def holders(self) -> list[RunningCall]:
         """See `Worker.holders`."""
         return holders(self._slots)
 
@@ -123,119 +129,122 @@ class ThreadWorker(Worker):
         """Run a call in a thread; see `Worker.run`."""
         return await self.attend(call)
 
-    async def serve(self, batch: Batch[Any], admitted: Callable[[], None]) -> None:
+    async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         """Run items in a thread; see `Worker.serve`."""
-        await self.attend_loop(Loop(batch, self._queue), admitted)
+        await self.attend_loop(ThreadItemLoop(batch, self._slot_queue), on_slot)
 
     async def aclose(self) -> None:
         """Do nothing: threads end by themselves; see `Worker.aclose`."""
 
-    async def attend(self, stay: Stay[T]) -> T:
+    async def attend(self, lease: SlotLease[T]) -> T:
         """Take a slot and a thread for something, and wait for its end.
 
         On cancel: as `Worker.run`.
         """
-        await self.take_slot(stay)
-        return await self.use_slot(stay)
+        await self.acquire_slot(lease)
+        return await self.run_in_thread(lease)
 
-    async def attend_loop(self, loop: Loop, admitted: Callable[[], None]) -> None:
+    async def attend_loop(self, loop: ThreadItemLoop, on_slot: Callable[[], None]) -> None:
         """Do so for one that serves a batch; see `Worker.serve`.
 
         On cancel: as `Worker.serve`.
         """
-        await self.take_slot(loop)
-        loop.batch.employ(loop)
+        await self.acquire_slot(loop)
+        loop.batch.add_consumer(loop)
         try:
-            admitted()
-            await self.use_slot(loop)
+            on_slot()
+            await self.run_in_thread(loop)
         finally:
-            loop.batch.retire(loop)
+            loop.batch.remove_consumer(loop)
 
-    async def take_slot(self, stay: Stay[Any]) -> None:
+    async def acquire_slot(self, lease: SlotLease[Any]) -> None:
         """Wait for a slot.
 
         On cancel: none is taken.
         """
         try:
-            self._slots.acquire_on_behalf_of_nowait(stay)
+            self._slots.acquire_on_behalf_of_nowait(lease)
         except anyio.WouldBlock:
-            self._queue.enter(stay)
+            self._slot_queue.add_waiter(lease)
             try:
-                with watching(self._slots, stay):
-                    await self._slots.acquire_on_behalf_of(stay)
+                with watching(self._slots, lease):
+                    await self._slots.acquire_on_behalf_of(lease)
             finally:
-                self._queue.leave(stay)
+                self._slot_queue.remove_waiter(lease)
 
-    async def use_slot(self, stay: Stay[T]) -> T:
+    async def run_in_thread(self, lease: SlotLease[T]) -> T:
         """Use the slot that was taken, with a thread.
 
         On cancel: as `Worker.run`.
         """
-        _make_threads_daemons()
+        _patch_anyio_worker_thread()
         error = None
         try:
             while True:
                 try:
                     return await anyio.to_thread.run_sync(
-                        self._work, stay, abandon_on_cancel=True, limiter=NO_LIMIT
+                        self._thread_main, lease, abandon_on_cancel=True, limiter=NO_LIMIT
                     )
                 except _NotDaemonError as refusal:
-                    _retire(refusal.thread)
+                    _stop_idle_thread(refusal.thread)
         except BaseException as exc:
             error = exc
             raise
         finally:
-            self.leave(stay, error)
+            self.waiter_done(lease, error)
             del error
 
-    def leave(self, stay: Stay[Any], error: BaseException | None) -> bool:
-        """Note that a stay's waiter is done; tell whether the stay is over. See `Stay.leave`."""
-        if is_over := stay.leave(error):
-            self._slots.release_on_behalf_of(stay)
+    def waiter_done(self, lease: SlotLease[Any], error: BaseException | None) -> bool:
+        """Note that the waiter is done, and return whether the lease is over.
+
+        See `SlotLease.waiter_done`.
+        """
+        if is_over := lease.waiter_done(error):
+            self._slots.release_on_behalf_of(lease)
         return is_over
 
-    def hand_over(self, stay: Stay[Any]) -> None:
-        """Let a thread bring a stay to its end that was left without one."""
+    def finish_in_new_thread(self, lease: SlotLease[Any]) -> None:
+        """Let a thread bring a lease to its end that was left without one."""
         try:
-            threading.Thread(target=self._perform, args=(stay,), daemon=True).start()
+            threading.Thread(target=self._run_lease, args=(lease,), daemon=True).start()
         except RuntimeError:  # there is none to be had
-            self._perform(stay)
+            self._run_lease(lease)
 
-    def _work(self, stay: Stay[T]) -> T:
+    def _thread_main(self, lease: SlotLease[T]) -> T:
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
         # closed at exit while a call holds its lock, CPython would abort.
         _pinned = sys.stdin, sys.stdout, sys.stderr
         if not (thread := threading.current_thread()).daemon and _patched:
             raise _NotDaemonError(thread)
-        return self._perform(stay)
+        return self._run_lease(lease)
 
-    def _perform(self, stay: Stay[T]) -> T:
-        if not stay.begin():
+    def _run_lease(self, lease: SlotLease[T]) -> T:
+        if not lease.try_start():
             return cast("T", None)  # nobody is waiting any more
         try:
-            result = stay.run()
+            result = lease.run()
         except BaseException as exc:
-            if self._end(stay, exc):
+            if self._worker_done(lease, exc):
                 return cast("T", None)  # noqa: ASYNC104 - in a thread nothing is cancelled
             raise
-        self._end(stay)
+        self._worker_done(lease)
         return result
 
-    def _end(self, stay: Stay[Any], error: BaseException | None = None) -> bool:
+    def _worker_done(self, lease: SlotLease[Any], error: BaseException | None = None) -> bool:
         late = True  # it raises only where a log handler does, and so only if it is late
         try:
-            late = stay.end(error, expected=self._cancellations)
+            late = lease.worker_done(error, silent_late_errors=self._cancellation_types)
         finally:
             if late:
-                self._post(self._finish, stay)
+                self._call_soon_threadsafe(self._free_slot, lease)
         return late
 
-    def _finish(self, stay: Stay[Any]) -> None:
-        self._slots.release_on_behalf_of(stay)
-        self._ended()
+    def _free_slot(self, lease: SlotLease[Any]) -> None:
+        self._slots.release_on_behalf_of(lease)
+        self._on_abandoned_call_end()
 
 
-def cancellations() -> tuple[type[BaseException], ...]:
+def cancellation_types() -> tuple[type[BaseException], ...]:
     """Give what `anyio.from_thread` raises in a call that was abandoned."""
     if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
         return (anyio.get_cancelled_exc_class(),)
@@ -283,7 +292,7 @@ class _NotDaemonError(Exception):
         self.thread = thread
 
 
-def _make_threads_daemons() -> None:
+def _patch_anyio_worker_thread() -> None:
     global _patched  # noqa: PLW0603 - it tells what was done to another module's global
     if _patched or (backend := sys.modules.get(_MODULE)) is None:
         return
@@ -302,7 +311,7 @@ def _make_threads_daemons() -> None:
     _patched = True
 
 
-def _retire(thread: Any) -> None:
+def _stop_idle_thread(thread: Any) -> None:
     # What AnyIO does with a thread that was idle for too long.
     thread.root_task.remove_done_callback(thread.stop)
     thread.stop()

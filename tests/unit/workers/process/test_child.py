@@ -16,13 +16,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Stopped, safe_point, stop_token
-from asyncrun._core.stop import by_thread, current
+from asyncrun._core.stop import current_token, token_by_thread
 from asyncrun._workers.process.child import main as main_module
 from asyncrun._workers.process.child import parent_watch
-from asyncrun._workers.process.child.main import NO_LEAVE, Boot, Code, Serving, _adopt, may_hurry
+from asyncrun._workers.process.child.main import (
+    NO_PERMIT,
+    Code,
+    WorkerBootstrap,
+    WorkerMain,
+    _open_socket,
+    can_spin,
+)
 from asyncrun._workers.process.child.parent_watch import watch
 from asyncrun._workers.process.ipc.framing import Decoder, Frame, encode
-from asyncrun._workers.remote.serialization import pack, raise_error, unpack
+from asyncrun._workers.remote.serialization import dumps, loads, raise_error
 
 if TYPE_CHECKING:
     import mmap
@@ -43,7 +50,7 @@ class Worker:
         self.byte = bytearray(1)
         self.heard = control
         self.control.settimeout(PATIENCE)
-        self.serving = Serving(calls, answers, control, credit, self.byte)
+        self.serving = WorkerMain(calls, answers, control, credit, self.byte)
         self._decoder = Decoder()
         self._replies = Decoder()
 
@@ -51,33 +58,33 @@ class Worker:
         for content in encode(frame):
             self.calls.sendall(content)
 
-    def call(self, key: int, func: object, *args: object, leave: int = NO_LEAVE) -> None:
-        self.send(Frame(key, leave, b"" if func is None else pack(func, "f"), pack(args, "args")))
+    def call(self, key: int, func: object, *args: object, leave: int = NO_PERMIT) -> None:
+        self.send(Frame(key, leave, b"" if func is None else dumps(func, "f"), dumps(args, "args")))
 
     def ask(self, key: int, reason: bytes | None = None) -> bool:
         """Ask a call to stop; tell whether it is said to be likely to end."""
         for content in encode(Frame(key, reason is not None, reason or b"")):
             self.control.sendall(content)
         reply = received(self.control, self._replies)
-        assert reply.id == key
+        assert reply.call_id == key
         return bool(reply.code)
 
     def answer(self) -> tuple[int, int, Any]:
         frame = received(self.answers, self._decoder)
         if frame.code != Code.RETURNED:
-            return frame.id, frame.code, bytes(frame.first)
-        return frame.id, frame.code, unpack(frame.first, "it")
+            return frame.call_id, frame.code, bytes(frame.body)
+        return frame.call_id, frame.code, loads(frame.body, "it")
 
 
 def received(end: socket.socket, decoder: Decoder) -> Frame:
-    while (frame := decoder.frame()) is None:
-        decoder.received(end.recv_into(decoder.room()))
+    while (frame := decoder.next_frame()) is None:
+        decoder.buffer_updated(end.recv_into(decoder.get_buffer()))
     return frame
 
 
 @pytest.fixture
 def new_worker() -> Iterator[Callable[[], Worker]]:
-    before = by_thread.get(threading.get_ident())
+    before = token_by_thread.get(threading.get_ident())
     workers: list[Worker] = []
 
     def make() -> Worker:
@@ -88,7 +95,7 @@ def new_worker() -> Iterator[Callable[[], Worker]]:
     for worker in workers:
         for end in worker.ends:
             end.close()
-    by_thread.pop(threading.get_ident(), None)
+    token_by_thread.pop(threading.get_ident(), None)
     assert before is None
 
 
@@ -100,7 +107,7 @@ def worker(new_worker: Callable[[], Worker]) -> Worker:
 def serve(worker: Worker) -> None:
     """Run all calls that were sent."""
     worker.calls.shutdown(socket.SHUT_WR)
-    worker.serving.serve()
+    worker.serving.call_loop()
 
 
 def listen(
@@ -150,7 +157,7 @@ def test_an_error_is_an_answer(worker: Worker) -> None:
 
 def test_a_function_that_cannot_be_loaded_fails_each_call(worker: Worker) -> None:
     for key in (1, 2):
-        worker.send(Frame(key, NO_LEAVE, b"nonsense" if key == 1 else b"", pack((), "args")))
+        worker.send(Frame(key, NO_PERMIT, b"nonsense" if key == 1 else b"", dumps((), "args")))
     serve(worker)
     for key in (1, 2):
         answered, code, content = worker.answer()
@@ -210,11 +217,11 @@ def test_who_got_a_call_at_once_looks_for_the_next_one_before_it_sleeps(
         hurried.call(2, None, 2)
         hurried.calls.shutdown(socket.SHUT_WR)
 
-    monkeypatch.setattr(main_module, "HURRY", PATIENCE)
+    monkeypatch.setattr(main_module, "SPIN_TIME", PATIENCE)
     looks = count_looks(monkeypatch, send)
     hurried = new_worker()
     hurried.call(1, add, 1)
-    hurried.serving.serve()
+    hurried.serving.call_loop()
     assert [hurried.answer()[0], hurried.answer()[0]] == [1, 2]
     assert len(looks) == 1
 
@@ -226,7 +233,7 @@ def test_it_does_not_look_for_long(
     looks = count_looks(monkeypatch, timer.start)
     hurried = new_worker()
     hurried.call(1, add, 1)
-    hurried.serving.serve()
+    hurried.serving.call_loop()
     timer.join()
     assert len(looks) == 1
 
@@ -236,9 +243,9 @@ def test_where_there_is_one_core_it_sleeps(
     monkeypatch: pytest.MonkeyPatch, cores: int, *, expected: bool
 ) -> None:
     monkeypatch.setattr(main_module, "usable_cores", lambda: cores)
-    assert may_hurry() == expected
+    assert can_spin() == expected
     monkeypatch.delattr(os, "sched_yield")
-    assert not may_hurry()
+    assert not can_spin()
 
 
 def hook() -> None:
@@ -290,7 +297,7 @@ def test_who_is_to_stop_is_remembered_until_its_turn_is_over(worker: Worker) -> 
 def test_a_socket_is_shared_as_the_system_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(socket, "fromshare", {b"shared": theirs}.get, raising=False)
-    assert _adopt(b"shared") is theirs
+    assert _open_socket(b"shared") is theirs
     for end in (ours, theirs):
         end.close()
 
@@ -345,7 +352,7 @@ def test_what_is_asked_may_come_in_any_pieces(worker: Worker) -> None:
     content = b"".join(encode(Frame(9, True, b"a" * 100_000)))
     for start in range(0, len(content), 65_536):
         worker.serving.hear(content[start : start + 65_536])
-    assert received(worker.control, Decoder()).id == 9
+    assert received(worker.control, Decoder()).call_id == 9
     assert worker.serving._stopped == {9: "a" * 100_000}
 
 
@@ -361,7 +368,7 @@ def wait_heeding() -> tuple[bool, str | None]:
 
 def wait_deaf() -> None:
     INSIDE.set()
-    token = current.get()
+    token = current_token.get()
     while not token._set:
         threading.Event().wait(0.001)
 
@@ -374,10 +381,10 @@ def fail_twice() -> None:
 
 # rules 2 and 18
 @pytest.mark.parametrize(
-    ("job", "heeds"), [(wait_heeding, True), (wait_deaf, False), (fail_twice, True)]
+    ("job", "is_cooperative"), [(wait_heeding, True), (wait_deaf, False), (fail_twice, True)]
 )
 def test_a_call_that_runs_is_told_and_it_is_said_whether_it_heeds(
-    worker: Worker, job: Any, heeds: bool, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, job: Any, is_cooperative: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parent_watch, "_leave", print)
     INSIDE.clear()
@@ -386,11 +393,11 @@ def test_a_call_that_runs_is_told_and_it_is_said_whether_it_heeds(
     worker.call(2, add, 2)
     worker.calls.shutdown(socket.SHUT_WR)
     listener = threading.Thread(target=watch, args=(worker.heard.recv, [serving.hear], 1))
-    runner = threading.Thread(target=serving.serve)
+    runner = threading.Thread(target=serving.call_loop)
     listener.start()
     runner.start()
     assert INSIDE.wait(PATIENCE)
-    assert worker.ask(1, b"enough") is heeds
+    assert worker.ask(1, b"enough") is is_cooperative
     key, _, result = worker.answer()
     assert key == 1
     assert job is not wait_heeding or result == (True, "enough")
@@ -405,17 +412,17 @@ def test_a_call_that_runs_is_told_and_it_is_said_whether_it_heeds(
 
 @pytest.mark.parametrize("initializer", [None, (os.getpid, ())])
 def test_it_says_that_it_is_ready(worker: Worker, initializer: object) -> None:
-    content = b"" if initializer is None else pack(initializer, "it")
+    content = b"" if initializer is None else dumps(initializer, "it")
     worker.send(Frame(0, 0, content))
-    assert worker.serving.start({})
+    assert worker.serving.initialize({})
     assert worker.answer() == (0, Code.READY, b"")
 
 
 def test_it_says_why_it_is_not(worker: Worker) -> None:
-    worker.send(Frame(0, 0, pack((fail, ()), "it")))
-    assert not worker.serving.start({})
+    worker.send(Frame(0, 0, dumps((fail, ()), "it")))
+    assert not worker.serving.initialize({})
     frame = received(worker.answers, Decoder())
-    assert (frame.code, bytes(frame.second)) == (Code.RAISED, b"the initializer fail()")
+    assert (frame.code, bytes(frame.extra)) == (Code.RAISED, b"the initializer fail()")
 
 
 # Python 3.15 misses a spec in what `runpy` runs, as in each child of multiprocessing.
@@ -428,17 +435,17 @@ def test_a_main_module_that_fails_is_why_and_may_start_no_process(
     worker.send(Frame(0, 0, b""))
     here: Any = process.current_process()
     try:
-        assert not worker.serving.start({"init_main_from_path": str(main)})
+        assert not worker.serving.initialize({"init_main_from_path": str(main)})
         assert here._inheriting
     finally:
         del here._inheriting
     frame = received(worker.answers, Decoder())
-    assert (frame.code, bytes(frame.second)) == (Code.RAISED, b"the main module")
+    assert (frame.code, bytes(frame.extra)) == (Code.RAISED, b"the main module")
 
 
 def test_a_parent_that_wants_nothing_gets_nothing(worker: Worker) -> None:
     worker.calls.shutdown(socket.SHUT_WR)
-    assert not worker.serving.start({})
+    assert not worker.serving.initialize({})
 
 
 @pytest.mark.parametrize("has_page", [False, True])
@@ -468,11 +475,11 @@ def test_it_begins_as_its_parent_says(
         control: socket.SocketType,
         credit: socket.socket,
         byte: mmap.mmap | bytearray,
-    ) -> Serving:
+    ) -> WorkerMain:
         served.extend((calls, answers, control, credit))
-        return Serving(calls, answers, control, credit, byte)
+        return WorkerMain(calls, answers, control, credit, byte)
 
-    monkeypatch.setattr(main_module, "Serving", keep)
+    monkeypatch.setattr(main_module, "WorkerMain", keep)
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         calls, answers = pairs[0][0], pairs[1][0]
@@ -480,12 +487,12 @@ def test_it_begins_as_its_parent_says(
             calls.sendall(encode(Frame(0, 0, b""))[0])
         calls.shutdown(socket.SHUT_WR)
         calls_fd, answers_fd, control_fd, credit_fd = (theirs.detach() for _, theirs in pairs)
-        boot = Boot(calls_fd, answers_fd, control_fd, credit_fd, {}, page)
+        boot = WorkerBootstrap(calls_fd, answers_fd, control_fd, credit_fd, {}, page)
         boot()
         ((func, (recv, hearers, pid)),) = started
         assert (func, recv.__self__, pid) == (watch, served[2], os.getpid())
         assert not hearers  # nothing leads to the last call any more
-        assert threading.get_ident() not in by_thread
+        assert threading.get_ident() not in token_by_thread
         after = signal.getsignal(signal.SIGINT)
         assert (after is interrupt) == (interrupt == signal.SIG_IGN)
         if after is not interrupt:

@@ -12,14 +12,14 @@ import anyio
 import pytest
 
 from asyncrun._workers.process.child.main import Code
-from asyncrun._workers.process.handle import Process, _after_fork
+from asyncrun._workers.process.handle import WorkerProcess, _after_fork
 from asyncrun._workers.process.ipc.framing import Frame, encode
-from asyncrun._workers.process.loop_reader import ear_for
+from asyncrun._workers.process.loop_reader import make_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asyncrun._workers.process.handle import Ear
+    from asyncrun._workers.process.handle import ResponseReader
 
 ANSWER = Frame(1, Code.RETURNED, b"answer")
 
@@ -28,16 +28,16 @@ class Peer:
     """A process that was never started, and the other end of its answers."""
 
     def __init__(self) -> None:
-        self.process = Process(None, 1.0)
-        self._answers = self.process.wire.theirs[1].dup()
-        self.process.wire.connect(os.getpid())
+        self.process = WorkerProcess(None, 1.0)
+        self._answers = self.process.channels.child_ends[1].dup()
+        self.process.channels.connect(os.getpid())
 
     def send(self, part: slice = slice(None)) -> None:
         self._answers.sendall(encode(ANSWER)[0][part])
 
     def close(self) -> None:
         self._answers.close()
-        self.process.forget()
+        self.process.close_fds()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def peer() -> Iterator[Peer]:
 
 
 def content(frame: Frame | None) -> bytes:
-    return b"" if frame is None else bytes(frame.first)
+    return b"" if frame is None else bytes(frame.body)
 
 
 def open_fds() -> set[Path]:
@@ -64,20 +64,20 @@ def test_an_answer_that_comes_as_its_waiter_is_cancelled_is_kept_for_the_next(
 ) -> None:
     async def main() -> None:
         process = peer.process
-        process.ear = ear_for(process)
-        waiter = asyncio.ensure_future(process.ear.answer())
+        process.reader = make_reader(process)
+        waiter = asyncio.ensure_future(process.reader.receive())
 
         def answer_and_cancel() -> Frame | None:
             asyncio.get_running_loop().call_soon(waiter.cancel)  # before the waiter goes on
-            return process.wire.answer()
+            return process.channels.receive_nowait()
 
-        monkeypatch.setattr(process, "answer", answer_and_cancel)
+        monkeypatch.setattr(process, "receive_nowait", answer_and_cancel)
         peer.send()
         with pytest.raises(asyncio.CancelledError):
             await waiter
         monkeypatch.undo()
-        assert content(process.answer()) == b"answer"
-        process.forget()
+        assert content(process.receive_nowait()) == b"answer"
+        process.close_fds()
         await run_loop_once()
 
     asyncio.run(main())
@@ -86,8 +86,8 @@ def test_an_answer_that_comes_as_its_waiter_is_cancelled_is_kept_for_the_next(
 def test_a_waiter_that_is_cancelled_with_no_answer_leaves_it_for_a_thread(peer: Peer) -> None:
     async def main() -> None:
         process = peer.process
-        process.ear = ear_for(process)
-        waiter = asyncio.ensure_future(process.ear.answer())
+        process.reader = make_reader(process)
+        waiter = asyncio.ensure_future(process.reader.receive())
         await run_loop_once()
         waiter.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -95,10 +95,10 @@ def test_a_waiter_that_is_cancelled_with_no_answer_leaves_it_for_a_thread(peer: 
         peer.send()
         for _ in range(3):  # it is readable, and the loop is told no more
             await run_loop_once()
-        assert content(process.receive_within(1)) == b"answer"
+        assert content(process.receive(1)) == b"answer"
         peer.send()
-        assert content(await process.ear.answer()) == b"answer"
-        process.forget()
+        assert content(await process.reader.receive()) == b"answer"
+        process.close_fds()
         await run_loop_once()
 
     asyncio.run(main())
@@ -112,24 +112,24 @@ def test_no_memory_for_an_answer_is_the_error_of_its_waiter(
 
     async def main() -> None:
         process = peer.process
-        process.ear = ear_for(process)
-        monkeypatch.setattr(process, "answer", fail)
+        process.reader = make_reader(process)
+        monkeypatch.setattr(process, "receive_nowait", fail)
         peer.send()
         with pytest.raises(MemoryError):
-            await process.ear.answer()
-        process.forget()
+            await process.reader.receive()
+        process.close_fds()
         await run_loop_once()
 
     asyncio.run(main())
 
 
 def test_it_is_closed_when_its_loop_is_closed(peer: Peer) -> None:
-    async def make() -> Ear:
-        return ear_for(peer.process)
+    async def make() -> ResponseReader:
+        return make_reader(peer.process)
 
     before = open_fds()
-    ear = asyncio.run(make())
-    ear.close()
+    reader = asyncio.run(make())
+    reader.close()
     assert open_fds() == before
 
 
@@ -137,12 +137,12 @@ def test_a_forked_child_closes_it_and_leaves_the_loop_alone(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        ear = ear_for(peer.process)
+        reader = make_reader(peer.process)
         loop = asyncio.get_running_loop()
         told: list[object] = []
         monkeypatch.setattr(loop, "remove_reader", told.append)
         monkeypatch.setattr(os, "getpid", lambda: 1)
-        ear.close()
+        reader.close()
         await run_loop_once()
         assert told == []
 
@@ -152,10 +152,10 @@ def test_a_forked_child_closes_it_and_leaves_the_loop_alone(
 def test_without_asyncio_it_is_heard_too(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         monkeypatch.delitem(sys.modules, "asyncio")
-        ear = ear_for(peer.process)
+        reader = make_reader(peer.process)
         monkeypatch.undo()
         peer.send()
-        assert content(await ear.answer()) == b"answer"
+        assert content(await reader.receive()) == b"answer"
 
     anyio.run(main, backend="trio")
 
@@ -163,7 +163,7 @@ def test_without_asyncio_it_is_heard_too(peer: Peer, monkeypatch: pytest.MonkeyP
 def test_it_is_closed_in_its_loop_also_if_nobody_ever_waited(peer: Peer) -> None:
     async def main() -> None:
         before = open_fds()
-        ear_for(peer.process).close()
+        make_reader(peer.process).close()
         await run_loop_once()
         assert open_fds() == before
 
@@ -173,26 +173,26 @@ def test_it_is_closed_in_its_loop_also_if_nobody_ever_waited(peer: Peer) -> None
 def test_an_answer_that_came_just_before_the_end_is_not_lost(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire = peer.process.wire
-    answer = wire.answer
+    channels = peer.process.channels
+    answer = channels.receive_nowait
 
     def none_yet() -> Frame | None:
         monkeypatch.undo()
         assert answer() is None
         peer.send()
-        wire.has_ended = True  # as the event loop says, in another thread
+        channels.has_ended = True  # as the event loop says, in another thread
         return None
 
-    monkeypatch.setattr(wire, "answer", none_yet)
-    assert content(peer.process.receive_within(1)) == b"answer"
+    monkeypatch.setattr(channels, "receive_nowait", none_yet)
+    assert content(peer.process.receive(1)) == b"answer"
 
 
 def test_who_has_ended_is_not_waited_for(peer: Peer) -> None:
     async def main() -> None:
-        ear = ear_for(peer.process)
-        peer.process.wire.has_ended = True
-        assert await ear.answer() is None
-        ear.close()
+        reader = make_reader(peer.process)
+        peer.process.channels.has_ended = True
+        assert await reader.receive() is None
+        reader.close()
         await run_loop_once()
 
     asyncio.run(main())
@@ -201,15 +201,15 @@ def test_who_has_ended_is_not_waited_for(peer: Peer) -> None:
 def test_a_waiter_that_is_startled_and_cancelled_at_once_puts_nothing_back(peer: Peer) -> None:
     async def main() -> None:
         process = peer.process
-        process.ear = ear_for(process)
-        waiter = asyncio.ensure_future(process.ear.answer())
+        process.reader = make_reader(process)
+        waiter = asyncio.ensure_future(process.reader.receive())
         await run_loop_once()
-        process.startle()
+        process.interrupt_wait()
         asyncio.get_running_loop().call_soon(waiter.cancel)
         with pytest.raises(asyncio.CancelledError):
             await waiter
-        assert process.answer() is None
-        process.forget()
+        assert process.receive_nowait() is None
+        process.close_fds()
         await run_loop_once()
 
     asyncio.run(main())
@@ -218,23 +218,23 @@ def test_a_waiter_that_is_startled_and_cancelled_at_once_puts_nothing_back(peer:
 def test_half_an_answer_is_none_yet(peer: Peer) -> None:
     async def main() -> None:
         process = peer.process
-        process.ear = ear_for(process)
-        waiter = asyncio.ensure_future(process.ear.answer())
+        process.reader = make_reader(process)
+        waiter = asyncio.ensure_future(process.reader.receive())
         peer.send(slice(20))
         for _ in range(3):
             await run_loop_once()
         assert not waiter.done()
         peer.send(slice(20, None))
         assert content(await waiter) == b"answer"
-        process.forget()
+        process.close_fds()
         await run_loop_once()
 
     asyncio.run(main())
 
 
 def test_a_forked_child_closes_what_leads_to_its_parents_processes(peer: Peer) -> None:
-    answers = peer.process.wire.theirs[1]
+    answers = peer.process.channels.child_ends[1]
     _after_fork()
     assert answers.fileno() == -1
     with pytest.raises(OSError, match="Bad file descriptor"):
-        peer.process.wire.send(b"a call")
+        peer.process.channels.send(b"a call")

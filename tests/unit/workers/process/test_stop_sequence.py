@@ -10,7 +10,7 @@ import pytest
 from asyncrun import StopSource
 from asyncrun._workers.process import stop_sequence
 from asyncrun._workers.process.ipc.framing import Frame
-from asyncrun._workers.process.stop_sequence import ANSWER_PATIENCE, SHORT, Ladder
+from asyncrun._workers.process.stop_sequence import ACK_TIMEOUT, MAX_REASON_BYTES, StopSequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,40 +33,43 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def begun(source: StopSource | None = None) -> Ladder:
-    """Make the ladder of a call that is asked."""
+def begun(source: StopSource | None = None) -> StopSequence:
+    """Make the stop sequence of a call that is asked."""
     source = source or StopSource()
     source.stop()
-    ladder = Ladder(KEY, source.token, GRACE)
-    assert ladder.is_to_ask()
-    ladder.begin()
-    return ladder
+    sequence = StopSequence(KEY, source.token, GRACE)
+    assert sequence.should_request()
+    sequence.start()
+    return sequence
 
 
-def lasts(ladder: Ladder, clock: Clock, heeds: Callable[[], bool] = lambda: False) -> float:
+def lasts(
+    sequence: StopSequence, clock: Clock, is_cooperative: Callable[[], bool] = lambda: False
+) -> float:
     """Tell how long the call has."""
     start = clock.now
-    while not ladder.is_over(heeds):
-        assert ladder.deadline is not None
-        clock.now = ladder.deadline
+    while not sequence.must_kill(is_cooperative):
+        assert sequence.deadline is not None
+        clock.now = sequence.deadline
     return clock.now - start
 
 
 def test_it_begins_when_the_flag_is_set_and_once(clock: Clock) -> None:
     source = StopSource()
-    ladder = Ladder(KEY, source.token, GRACE)
-    assert not ladder.is_set()
-    assert not ladder.is_to_ask()
-    assert not ladder.is_over(lambda: True)
+    sequence = StopSequence(KEY, source.token, GRACE)
+    assert not sequence.is_set()
+    assert not sequence.should_request()
+    assert not sequence.must_kill(lambda: True)
     source.stop()
-    assert ladder.is_set()
-    assert ladder.is_to_ask()
-    ladder.begin()
-    assert not ladder.is_to_ask()
+    assert sequence.is_set()
+    assert sequence.should_request()
+    sequence.start()
+    assert not sequence.should_request()
 
 
 @pytest.mark.parametrize(
-    ("reason", "sent"), [(None, (0, b"")), ("why", (1, b"why")), ("x" * 9999, (1, b"x" * SHORT))]
+    ("reason", "sent"),
+    [(None, (0, b"")), ("why", (1, b"why")), ("x" * 9999, (1, b"x" * MAX_REASON_BYTES))],
 )
 def test_the_call_gets_its_reason(
     clock: Clock, reason: str | None, sent: tuple[int, bytes]
@@ -78,43 +81,43 @@ def test_the_call_gets_its_reason(
         frames.append(frame)
         return True
 
-    begun(source).ask(send)
+    begun(source).send_request(send)
     (frame,) = frames
-    assert (frame.id, (frame.code, frame.first)) == (KEY, sent)
+    assert (frame.call_id, (frame.code, frame.body)) == (KEY, sent)
 
 
 # rule 18
 @pytest.mark.parametrize(("code", "seconds"), [(0, 0.0), (1, GRACE)])
 def test_what_its_process_says_counts(clock: Clock, code: int, seconds: float) -> None:
-    ladder = begun()
-    ladder.ask(lambda _: True)
-    ladder.hear(Frame(KEY, code, b""))
-    assert lasts(ladder, clock, lambda: not code) == seconds
+    sequence = begun()
+    sequence.send_request(lambda _: True)
+    sequence.on_ack(Frame(KEY, code, b""))
+    assert lasts(sequence, clock, lambda: not code) == seconds
 
 
 def test_what_it_says_of_another_call_does_not(clock: Clock) -> None:
-    ladder = begun()
-    ladder.ask(lambda _: True)
-    ladder.hear(Frame(KEY - 1, 1, b""))
-    assert lasts(ladder, clock) == pytest.approx(ANSWER_PATIENCE)
+    sequence = begun()
+    sequence.send_request(lambda _: True)
+    sequence.on_ack(Frame(KEY - 1, 1, b""))
+    assert lasts(sequence, clock) == pytest.approx(ACK_TIMEOUT)
 
 
 def test_what_comes_before_it_is_asked_does_not(clock: Clock) -> None:
-    ladder = Ladder(KEY, StopSource().token, GRACE)
-    ladder.hear(Frame(KEY, 1, b""))
-    assert ladder.deadline is None
+    sequence = StopSequence(KEY, StopSource().token, GRACE)
+    sequence.on_ack(Frame(KEY, 1, b""))
+    assert sequence.deadline is None
 
 
-@pytest.mark.parametrize(("heeds", "seconds"), [(False, ANSWER_PATIENCE), (True, GRACE)])
+@pytest.mark.parametrize(("is_cooperative", "seconds"), [(False, ACK_TIMEOUT), (True, GRACE)])
 def test_without_an_answer_counts_what_it_has_said_before(
-    clock: Clock, heeds: bool, seconds: float
+    clock: Clock, is_cooperative: bool, seconds: float
 ) -> None:
-    ladder = begun()
-    ladder.ask(lambda _: True)
-    assert lasts(ladder, clock, lambda: heeds) == pytest.approx(seconds)
+    sequence = begun()
+    sequence.send_request(lambda _: True)
+    assert lasts(sequence, clock, lambda: is_cooperative) == pytest.approx(seconds)
 
 
 def test_who_cannot_be_asked_has_no_time(clock: Clock) -> None:
-    ladder = begun()
-    ladder.ask(lambda _: False)
-    assert lasts(ladder, clock) == 0
+    sequence = begun()
+    sequence.send_request(lambda _: False)
+    assert lasts(sequence, clock) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncrun._workers.remote.call import FEW, LIGHT, is_light
+from asyncrun._workers.remote.call import MAX_INLINE_BYTES, MAX_INLINE_ITEMS, can_send_inline
 
 
 @pytest.mark.parametrize(
@@ -14,15 +14,15 @@ from asyncrun._workers.remote.call import FEW, LIGHT, is_light
         1.5,
         True,
         None,
-        "x" * LIGHT,
-        b"x" * LIGHT,
+        "x" * MAX_INLINE_BYTES,
+        b"x" * MAX_INLINE_BYTES,
         {"a": 1, 2: b"c"},
-        [1] * FEW,
+        [1] * MAX_INLINE_ITEMS,
         (1, 2),
     ],
 )
 def test_what_is_small_and_plain_is_light(value: object) -> None:
-    assert is_light(len, (value,))
+    assert can_send_inline(len, (value,))
 
 
 class Whole(int):
@@ -32,12 +32,12 @@ class Whole(int):
 @pytest.mark.parametrize(
     "value",
     [
-        "x" * (LIGHT + 1),
-        b"x" * (LIGHT + 1),
-        [1] * (FEW + 1),
-        {"a": "x" * (LIGHT + 1)},
-        {"x" * (LIGHT + 1): 1},
-        dict.fromkeys(range(FEW // 2 + 1)),
+        "x" * (MAX_INLINE_BYTES + 1),
+        b"x" * (MAX_INLINE_BYTES + 1),
+        [1] * (MAX_INLINE_ITEMS + 1),
+        {"a": "x" * (MAX_INLINE_BYTES + 1)},
+        {"x" * (MAX_INLINE_BYTES + 1): 1},
+        dict.fromkeys(range(MAX_INLINE_ITEMS // 2 + 1)),
         [[[1]]],
         Whole(1),
         {1},
@@ -45,9 +45,9 @@ class Whole(int):
     ],
 )
 def test_what_is_not_is_not(value: object) -> None:
-    assert not is_light(len, (value,))
+    assert not can_send_inline(len, (value,))
 
 
 def test_neither_is_what_is_not_pickled_by_its_name() -> None:
     numbers: list[int] = []
-    assert not is_light(numbers.append, (1,))
+    assert not can_send_inline(numbers.append, (1,))

@@ -15,7 +15,7 @@ import pytest
 
 from asyncrun._core.errors import RemoteTraceback, SerializationError
 from asyncrun._workers.remote import error_chain
-from asyncrun._workers.remote.serialization import pack_error, raise_error
+from asyncrun._workers.remote.serialization import dump_error, raise_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +124,7 @@ class InitGroup(BaseExceptionGroup[BaseException]):
 def arrived(error: BaseException) -> BaseException:
     """Send an error, and give what arrives."""
     with pytest.raises(BaseException) as raised:  # noqa: PT011
-        raise_error(pack_error(error, "f()"), "f()")
+        raise_error(dump_error(error, "f()"), "f()")
     return raised.value
 
 
@@ -367,7 +367,7 @@ def find() -> Lost:
 def test_what_cannot_be_made_in_the_other_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     error = ValueError("it")
     error.lost = Lost()  # type: ignore[attr-defined]
-    content = pack_error(ExceptionGroup("both", [ValueError(Lost()), error]), "f()")
+    content = dump_error(ExceptionGroup("both", [ValueError(Lost()), error]), "f()")
     monkeypatch.setattr(Lost, "here", False)
     with pytest.raises(ExceptionGroup) as caught:
         raise_error(content, "f()")
@@ -388,7 +388,7 @@ def test_a_class_that_is_not_found_in_either_process_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     passing = PassingError(1)
-    content = pack_error(passing, "f()")
+    content = dump_error(passing, "f()")
     monkeypatch.delattr(sys.modules[__name__], "PassingError")
     with pytest.raises(
         SerializationError, match=r"cannot be unpickled: AttributeError: "

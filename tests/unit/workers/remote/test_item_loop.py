@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Stopped, WorkerDied
-from asyncrun._core.batch import DROPPED, FAILED, SUCCEEDED, Batch
+from asyncrun._core.batch import DISCARDED, FAILED, SUCCEEDED, Batch
 from asyncrun._core.errors import WorkerStartError
 from asyncrun._workers.process.child.main import Code
-from asyncrun._workers.process.handle import GoneError
-from asyncrun._workers.process.ipc.framing import SIZE, Frame
-from asyncrun._workers.remote.call import TRIES
-from asyncrun._workers.remote.item_loop import RemoteLoop
-from asyncrun._workers.remote.serialization import pack, unpack
+from asyncrun._workers.process.handle import WorkerGone
+from asyncrun._workers.process.ipc.framing import CHUNK, Frame
+from asyncrun._workers.remote.call import MAX_ATTEMPTS
+from asyncrun._workers.remote.item_loop import RemoteItemLoop
+from asyncrun._workers.remote.serialization import dumps, loads
 from asyncrun._workers.thread import item_loop
-from asyncrun._workers.thread.item_loop import Queue
+from asyncrun._workers.thread.item_loop import SlotQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,39 +35,39 @@ class Scripted:
 
     def __init__(self, *script: Step) -> None:
         self.pid = 1234
-        self.calls = 0
-        self.back = 0
-        self.recalls = 0
+        self.last_call_id = 0
+        self.revoked = 0
+        self.revocations = 0
         self.contents: list[bytes] = []
         self._script = list(script)
 
     def wake(self) -> None:
         """Do nothing."""
 
-    def watch(self, key: int, token: StopToken) -> None:
-        assert key <= self.calls + 1
+    def set_current_call(self, key: int, token: StopToken) -> None:
+        assert key <= self.last_call_id + 1
 
     def send(self, _function: bytes, arguments: bytes) -> None:
-        self.calls += 1
+        self.last_call_id += 1
         self.contents.append(arguments)
 
-    def send_ahead(self, calls: list[bytes]) -> None:
-        self.calls += len(calls)
+    def prefetch(self, calls: list[bytes]) -> None:
+        self.last_call_id += len(calls)
         self.contents += calls
 
-    def recall(self) -> None:
-        self.recalls += 1
+    def revoke(self) -> None:
+        self.revocations += 1
 
-    def collect(self) -> int:
-        count, self.back = self.back, 0
+    def take_revoked(self) -> int:
+        count, self.revoked = self.revoked, 0
         return count
 
-    def receive_within(self, _seconds: float | None) -> Frame | None:
+    def receive(self, _seconds: float | None) -> Frame | None:
         return (self._script.pop(0) if self._script else answer_next)(self)
 
     def answer(self, key: int) -> Frame:
-        (value,) = unpack(self.contents[key - 1], "it")
-        return Frame(key, Code.RETURNED, pack(value, "it"), (1).to_bytes(8, "little"))
+        (value,) = loads(self.contents[key - 1], "it")
+        return Frame(key, Code.RETURNED, dumps(value, "it"), (1).to_bytes(8, "little"))
 
 
 def answer_next(process: Scripted) -> Frame:
@@ -81,8 +81,8 @@ def take_back(count: int) -> Step:
     """Say that so many calls, the last ones, had not begun."""
 
     def step(process: Scripted) -> None:
-        process.back = count
-        process.calls = 0
+        process.revoked = count
+        process.last_call_id = 0
         process.contents.clear()
         process.answered = 0  # type: ignore[attr-defined]
 
@@ -93,8 +93,8 @@ def die(*, idle: bool) -> Step:
     """End, in the first call that was sent, or before it had begun."""
 
     def step(process: Scripted) -> Frame | None:
-        process.back = int(idle)
-        raise GoneError(-9)
+        process.revoked = int(idle)
+        raise WorkerGone(-9)
 
     return step
 
@@ -103,42 +103,42 @@ def raise_memory_error(_: Scripted) -> Frame | None:
     raise MemoryError
 
 
-class Fleet:
+class ScriptedPool:
     """Lends processes in turn; the last one for ever."""
 
     def __init__(self, *processes: Any, first: Callable[[], object] = lambda: None) -> None:
         self._processes = list(processes)
         self._first = first
 
-    def take(self, _name: str) -> Any:
+    def acquire(self, _name: str) -> Any:
         self._first()
         return self._processes[0] if len(self._processes) == 1 else self._processes.pop(0)
 
-    def give(self, process: Any) -> None:
+    def release(self, process: Any) -> None:
         """Take it back."""
 
-    def left(self, _process: Any) -> int:
+    def calls_left(self, _process: Any) -> int:
         return 1000
 
 
 @pytest.fixture
 def batch(monkeypatch: pytest.MonkeyPatch) -> Batch[Any]:
-    monkeypatch.setattr(item_loop, "LINGER", 0)
+    monkeypatch.setattr(item_loop, "IDLE_TIMEOUT", 0)
     batch: Batch[Any] = Batch(
         same,
         owner=None,
         ordered=True,
-        kept=(Exception,),
-        post=lambda *_: None,
-        staff=lambda: None,
-        expected=(),
+        captured_errors=(Exception,),
+        call_soon_threadsafe=lambda *_: None,
+        request_consumer=lambda: None,
+        silent_late_errors=(),
     )
     batch.closed = False
     return batch
 
 
-def make_loop(batch: Batch[Any], fleet: Any) -> RemoteLoop:
-    return RemoteLoop(batch, Queue(), fleet)
+def make_loop(batch: Batch[Any], pool: Any) -> RemoteItemLoop:
+    return RemoteItemLoop(batch, SlotQueue(), pool)
 
 
 def put(batch: Batch[Any], *args: object) -> None:
@@ -147,7 +147,7 @@ def put(batch: Batch[Any], *args: object) -> None:
 
 
 def outcomes(batch: Batch[Any]) -> list[Any]:
-    return [item.outcome for item in batch.queue]
+    return [item.outcome for item in batch.output]
 
 
 def test_an_item_whose_turn_had_come_but_that_had_not_begun_goes_elsewhere(
@@ -155,37 +155,37 @@ def test_an_item_whose_turn_had_come_but_that_had_not_begun_goes_elsewhere(
 ) -> None:
     put(batch, *"abcde")
     # The second one is alone again, for it is then that the pace is known.
-    loop = make_loop(batch, Fleet(Scripted(answer_next, take_back(4))))
+    loop = make_loop(batch, ScriptedPool(Scripted(answer_next, take_back(4))))
     loop.run()
     assert outcomes(batch) == [*"abcde"]
-    assert (loop.done, batch.busy) == (5, {})
+    assert (loop.done, batch.running) == (5, {})
 
 
 def test_one_of_those_that_nobody_waits_for_any_more_is_dropped(batch: Batch[Any]) -> None:
     def abandon(process: Scripted) -> None:
-        batch.abandon(batch.queue[1])
-        batch.queue[1].token._stop(None)
+        batch.abandon(batch.output[1])
+        batch.output[1].token._stop(None)
         take_back(4)(process)
 
     put(batch, *"abcde")
-    loop = make_loop(batch, Fleet(Scripted(answer_next, abandon)))
+    loop = make_loop(batch, ScriptedPool(Scripted(answer_next, abandon)))
     loop.run()
-    assert [item.state == SUCCEEDED for item in batch.queue] == [True, False, True, True, True]
-    assert (loop.done, loop.unbegun, batch.stuck) == (4, 1, {})
+    assert [item.state == SUCCEEDED for item in batch.output] == [True, False, True, True, True]
+    assert (loop.done, loop.never_started, batch.abandoned) == (4, 1, {})
 
 
 def test_who_is_no_more_when_an_item_comes_is_replaced(batch: Batch[Any]) -> None:
     put(batch, "a", "b")
-    loop = make_loop(batch, Fleet(Scripted(die(idle=True)), Scripted()))
+    loop = make_loop(batch, ScriptedPool(Scripted(die(idle=True)), Scripted()))
     loop.run()
     assert outcomes(batch) == ["a", "b"]
 
 
 def test_an_item_for_which_no_process_lives_fails_in_the_end(batch: Batch[Any]) -> None:
     put(batch, "a", "b")
-    dead = [Scripted(die(idle=True)) for _ in range(TRIES)]
-    make_loop(batch, Fleet(*dead, Scripted())).run()
-    failed, item = batch.queue
+    dead = [Scripted(die(idle=True)) for _ in range(MAX_ATTEMPTS)]
+    make_loop(batch, ScriptedPool(*dead, Scripted())).run()
+    failed, item = batch.output
     assert failed.state == FAILED
     assert isinstance(failed.outcome, WorkerDied)
     assert item.outcome == "b"
@@ -193,8 +193,8 @@ def test_an_item_for_which_no_process_lives_fails_in_the_end(batch: Batch[Any]) 
 
 def test_a_death_costs_the_item_that_had_begun(batch: Batch[Any]) -> None:
     put(batch, "a", "b")
-    make_loop(batch, Fleet(Scripted(die(idle=False)), Scripted())).run()
-    failed, item = batch.queue
+    make_loop(batch, ScriptedPool(Scripted(die(idle=False)), Scripted())).run()
+    failed, item = batch.output
     assert isinstance(failed.outcome, WorkerDied)
     assert item.outcome == "b"
 
@@ -204,9 +204,9 @@ def test_a_map_that_is_closed_as_an_item_gets_its_process_begins_nothing(
 ) -> None:
     process = Scripted()
     put(batch, "a")
-    make_loop(batch, Fleet(process, first=lambda: batch.close(None))).run()
-    assert process.calls == 0
-    assert batch.queue[0].state == DROPPED
+    make_loop(batch, ScriptedPool(process, first=lambda: batch.close(None))).run()
+    assert process.last_call_id == 0
+    assert batch.output[0].state == DISCARDED
 
 
 def test_an_item_for_which_no_process_can_be_made_is_given_back(batch: Batch[Any]) -> None:
@@ -215,25 +215,25 @@ def test_an_item_for_which_no_process_can_be_made_is_given_back(batch: Batch[Any
 
     put(batch, "a")
     with pytest.raises(WorkerStartError):
-        make_loop(batch, Fleet(first=refuse)).run()
-    item = batch.take_back()
-    assert item is batch.queue[0]
+        make_loop(batch, ScriptedPool(first=refuse)).run()
+    item = batch.pop_requeued()
+    assert item is batch.output[0]
 
 
 def test_items_that_are_too_large_together_go_one_by_one(batch: Batch[Any]) -> None:
-    large = [bytes([number]) * (SIZE * 2 // 3) for number in range(6)]
+    large = [bytes([number]) * (CHUNK * 2 // 3) for number in range(6)]
     put(batch, *large)
     process = Scripted()
-    make_loop(batch, Fleet(process)).run()
+    make_loop(batch, ScriptedPool(process)).run()
     assert outcomes(batch) == large
 
 
 def test_what_waits_for_its_turn_is_not_forgotten_when_there_is_no_memory(
     batch: Batch[Any],
 ) -> None:
-    put(batch, *(bytes([number]) * (SIZE * 2 // 3) for number in range(6)))
+    put(batch, *(bytes([number]) * (CHUNK * 2 // 3) for number in range(6)))
     process = Scripted(*[answer_next] * 4, raise_memory_error)
     with pytest.raises(MemoryError):
-        make_loop(batch, Fleet(process)).run()
-    assert isinstance(batch.queue[4].outcome, Stopped)
-    assert batch.queue[5].state == DROPPED  # the map has failed
+        make_loop(batch, ScriptedPool(process)).run()
+    assert isinstance(batch.output[4].outcome, Stopped)
+    assert batch.output[5].state == DISCARDED  # the map has failed

@@ -14,12 +14,12 @@ from asyncrun import Stopped, WorkerDied
 from asyncrun._core.checks import check_seconds
 from asyncrun._core.errors import RemoteTraceback, SerializationError
 from asyncrun._workers.remote.serialization import (
-    is_plain,
-    looks_nothing_up,
-    pack,
-    pack_error,
+    dump_error,
+    dumps,
+    has_no_globals,
+    loads,
+    pickles_by_name,
     raise_error,
-    unpack,
 )
 
 NUMBERS = [1, 2]
@@ -42,7 +42,7 @@ class PlainError(Exception):
     ],
 )
 def test_what_is_pickled_by_its_name(func: object, expected: bool) -> None:
-    assert is_plain(func) == expected
+    assert pickles_by_name(func) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_is_pickled_by_its_name(func: object, expected: bool) -> None:
     ],
 )
 def test_what_runs_no_code_as_it_is_unpickled(value: object, expected: bool) -> None:
-    assert looks_nothing_up(pack(value, "it")) == expected
+    assert has_no_globals(dumps(value, "it")) == expected
 
 
 class WantsTwoError(Exception):
@@ -101,18 +101,18 @@ def sent(error: BaseException) -> BaseException:
     with pytest.raises(type(error)) as raised:
         fail(error)
     with pytest.raises(BaseException) as arrived:  # noqa: PT011
-        raise_error(pack_error(raised.value, "f()"), "f()")
+        raise_error(dump_error(raised.value, "f()"), "f()")
     return arrived.value
 
 
 def test_values_come_back() -> None:
-    assert unpack(pack({"a": (1, b"2")}, "it"), "it") == {"a": (1, b"2")}
+    assert loads(dumps({"a": (1, b"2")}, "it"), "it") == {"a": (1, b"2")}
 
 
 def test_what_cannot_be_pickled_is_named() -> None:
     wanted = r"^the thing cannot be pickled: TypeError: cannot pickle '_thread.lock' object; worker"
     with pytest.raises(TypeError, match=wanted):
-        pack(threading.Lock(), "the thing")
+        dumps(threading.Lock(), "the thing")
 
 
 class Noted:
@@ -126,12 +126,12 @@ class Noted:
 
 def test_the_reason_why_something_cannot_be_pickled_is_no_note() -> None:
     with pytest.raises(SerializationError, match="cannot be pickled: RuntimeError: I stay here; "):
-        pack(Noted(), "it")
+        dumps(Noted(), "it")
 
 
 def test_what_cannot_be_unpickled_is_named() -> None:
     with pytest.raises(TypeError, match=r"^it cannot be unpickled: LookupError: not here; worker"):
-        unpack(pack(NotLoadable(), "it"), "it")
+        loads(dumps(NotLoadable(), "it"), "it")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_errors_of_ours_arrive_as_themselves() -> None:
     with pytest.raises(ValueError, match="grace") as raised:
         check_seconds("grace", -1)
     arrived: Any = sent(raised.value)
-    assert (str(arrived), arrived.got) == (str(raised.value), -1)
+    assert (str(arrived), arrived.actual) == (str(raised.value), -1)
     died: Any = sent(WorkerDied("f", 12, -9))
     assert (died.name, died.pid, died.status, died.signum) == ("f", 12, None, 9)
 
@@ -170,7 +170,7 @@ def test_an_error_that_cannot_be_sent_is_replaced_by_one_that_says_so() -> None:
 
 def sent_instead(error: BaseException) -> SerializationError:
     with pytest.raises(SerializationError) as arrived:
-        raise_error(pack_error(error, "f()"), "f()")
+        raise_error(dump_error(error, "f()"), "f()")
     return arrived.value
 
 

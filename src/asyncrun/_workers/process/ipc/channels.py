@@ -1,8 +1,8 @@
 """The sockets between this process and a worker process, from this end.
 
-Rules of this room:
+Rules of this module:
 
-- Nothing here waits but `Wire.select`, and nothing here knows what is said.
+- Nothing here waits but `ProcessChannels.select`, and nothing here knows what is said.
 - Five pairs: calls; answers; what is to be heard while a call runs, and the replies; the leaves to
   begin, of which both ends are here; and one that wakes who waits here.
 - What the process is to tell though another of its threads holds the GIL is in a byte that both
@@ -21,77 +21,77 @@ from contextlib import suppress
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Final, final
 
-from .framing import SIZE, Decoder, Frame, encode
+from .framing import CHUNK, Decoder, Frame, encode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-class Heard(Flag):
+class Ready(Flag):
     """What there is to hear, or that there is room to send."""
 
     NOTHING = 0
-    ANSWER = auto()
-    ROOM = auto()
-    REPLY = auto()
+    RESPONSE = auto()
+    WRITABLE = auto()
+    ACK = auto()
     WAKE = auto()
-    END = auto()
+    EXITED = auto()
 
 
-ROOM: Final = 4 * SIZE
+SEND_BUFFER: Final = 4 * CHUNK
 """Bytes that the socket for calls is to hold: all that is sent ahead, where the default is less."""
 
 
 @final
-class Wire:
+class ProcessChannels:
     """The sockets of one worker process.
 
     Attributes:
-        theirs: What the process gets: for calls, answers, what is asked meanwhile, and leaves.
+        child_ends: What the process gets: for calls, answers, what is asked meanwhile, and leaves.
         has_ended: Whether there is nothing more to come.
         pidfd: What is readable when the process has ended; -1 where there is no such thing.
-        page: A file of one byte that both see, which is not 0 if the call that runs there is likely
-            to end soon after it is asked to stop; -1 where there is no such thing, and when the
-            process has got it.
+        shared_flag_fd: A file of one byte that both see, which is not 0 if the call that runs there
+            is likely to end soon after it is asked to stop; -1 where there is no such thing, and
+            when the process has got it.
     """
 
-    theirs: tuple[socket.socket, socket.socket, socket.socket, socket.socket]
+    child_ends: tuple[socket.socket, socket.socket, socket.socket, socket.socket]
     has_ended: bool
     pidfd: int
-    page: int
+    shared_flag_fd: int
 
     def __init__(self) -> None:
         self.has_ended = False
         self.pidfd = -1
-        self.page = -1
-        self._byte: mmap.mmap | bytes = b"\0"
+        self.shared_flag_fd = -1
+        self._shared_flag: mmap.mmap | bytes = b"\0"
         self._ends: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._fileno: int = getattr(self._selector, "fileno", lambda: -1)()
         try:
             self._wake, self._woken = self._pair()
             self._calls, calls = self._pair()
-            self._answers, answers = self._pair()
+            self._responses, responses = self._pair()
             self._control, control = self._pair()
-            self._credit, self._leaves = self._pair()
-            self._calls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
-            calls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
+            self._permit_sender, self._permits = self._pair()
+            self._calls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            calls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SEND_BUFFER)
             if hasattr(os, "memfd_create"):
-                self.page = os.memfd_create("asyncrun")
-                os.truncate(self.page, 1)
-                self._byte = mmap.mmap(self.page, 1)
+                self.shared_flag_fd = os.memfd_create("asyncrun")
+                os.truncate(self.shared_flag_fd, 1)
+                self._shared_flag = mmap.mmap(self.shared_flag_fd, 1)
         except OSError:
             self.close()
             raise
-        self.theirs = calls, answers, control, self._leaves
-        for each, heard in (
-            (self._answers, Heard.ANSWER),
-            (self._control, Heard.REPLY),
-            (self._woken, Heard.WAKE),
+        self.child_ends = calls, responses, control, self._permits
+        for each, ready in (
+            (self._responses, Ready.RESPONSE),
+            (self._control, Ready.ACK),
+            (self._woken, Ready.WAKE),
         ):
-            self._selector.register(each, selectors.EVENT_READ, heard)
-        self._incoming = Decoder()
-        self._replies = Decoder()
+            self._selector.register(each, selectors.EVENT_READ, ready)
+        self._response_decoder = Decoder()
+        self._ack_decoder = Decoder()
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         ends = socket.socketpair()
@@ -105,14 +105,14 @@ class Wire:
 
         Its sockets do not tell for certain: something that it has forked may hold them.
         """
-        for theirs in self.theirs[:-1]:
-            theirs.close()
-        self._close_page()
+        for child_end in self.child_ends[:-1]:
+            child_end.close()
+        self._close_shared_flag_fd()
         self._woken.settimeout(0)
-        self._leaves.settimeout(0)
+        self._permits.settimeout(0)
         with suppress(AttributeError, OSError):  # Linux has it, since 5.3
             self.pidfd = os.pidfd_open(pid)
-            self._selector.register(self.pidfd, selectors.EVENT_READ, Heard.END)
+            self._selector.register(self.pidfd, selectors.EVENT_READ, Ready.EXITED)
 
     def close(self) -> None:
         """Close everything."""
@@ -122,15 +122,15 @@ class Wire:
         if self.pidfd != -1:
             os.close(self.pidfd)
             self.pidfd = -1
-        self._close_page()
-        if isinstance(self._byte, mmap.mmap):
-            self._byte.close()
-            self._byte = b"\0"
+        self._close_shared_flag_fd()
+        if isinstance(self._shared_flag, mmap.mmap):
+            self._shared_flag.close()
+            self._shared_flag = b"\0"
 
-    def _close_page(self) -> None:
-        if self.page != -1:
-            os.close(self.page)
-            self.page = -1
+    def _close_shared_flag_fd(self) -> None:
+        if self.shared_flag_fd != -1:
+            os.close(self.shared_flag_fd)
+            self.shared_flag_fd = -1
 
     def shut_down(self) -> None:
         """Let the process see that no more calls will come."""
@@ -141,7 +141,7 @@ class Wire:
     # To wait
     #
 
-    def select(self, seconds: float, *, to_send: bool = False) -> Heard:
+    def select(self, seconds: float, *, to_send: bool = False) -> Ready:
         """Wait until there is something to hear.
 
         Args:
@@ -152,18 +152,18 @@ class Wire:
             What there is.
         """
         if to_send:
-            self._selector.unregister(self._answers)
-            self._selector.register(self._calls, selectors.EVENT_WRITE, Heard.ROOM)
-        heard = Heard.NOTHING
+            self._selector.unregister(self._responses)
+            self._selector.register(self._calls, selectors.EVENT_WRITE, Ready.WRITABLE)
+        ready = Ready.NOTHING
         for key, _ in self._selector.select(seconds):
-            heard |= key.data
+            ready |= key.data
         if to_send:
             self._selector.unregister(self._calls)
-            self._selector.register(self._answers, selectors.EVENT_READ, Heard.ANSWER)
-        if Heard.WAKE in heard:
+            self._selector.register(self._responses, selectors.EVENT_READ, Ready.RESPONSE)
+        if Ready.WAKE in ready:
             with suppress(BlockingIOError):
                 self._woken.recv(4096)
-        return heard
+        return ready
 
     def fileno(self) -> int:
         """Give what is readable when there is something to hear, or an end; -1 if it cannot be."""
@@ -171,7 +171,7 @@ class Wire:
 
     def dup(self) -> socket.socket:
         """Give another descriptor of what is readable when there is an answer."""
-        return self._answers.dup()
+        return self._responses.dup()
 
     def wake(self) -> None:
         """Wake who waits, from any thread and from a signal handler."""
@@ -197,11 +197,11 @@ class Wire:
         """
         return self._calls.send(content)
 
-    def answer(self) -> Frame | None:
+    def receive_nowait(self) -> Frame | None:
         """Give an answer if it is there."""
-        while (frame := self._incoming.frame()) is None:
+        while (frame := self._response_decoder.next_frame()) is None:
             try:
-                count = self._answers.recv_into(self._incoming.room())
+                count = self._responses.recv_into(self._response_decoder.get_buffer())
             except BlockingIOError:
                 return None
             except OSError:
@@ -209,10 +209,10 @@ class Wire:
             if not count:
                 self.has_ended = True
                 return None
-            self._incoming.received(count)
+            self._response_decoder.buffer_updated(count)
         return frame
 
-    def ask(self, frame: Frame) -> bool:
+    def send_request(self, frame: Frame) -> bool:
         """Say something that is to be heard while a call runs; tell whether it went off."""
         try:
             for content in encode(frame):
@@ -221,29 +221,29 @@ class Wire:
             return False
         return True
 
-    def heeds(self) -> bool:
+    def is_cooperative(self) -> bool:
         """Tell what the byte says that both see."""
-        return self._byte[0] != 0
+        return self._shared_flag[0] != 0
 
-    def replies(self) -> Generator[Frame]:
+    def acks(self) -> Generator[Frame]:
         """Give what was replied to that."""
         try:
-            count = self._control.recv_into(self._replies.room())
+            count = self._control.recv_into(self._ack_decoder.get_buffer())
         except OSError:
             count = 0
         if not count:  # it will be readable for ever
             self._selector.unregister(self._control)
-        self._replies.received(count)
-        while (frame := self._replies.frame()) is not None:
+        self._ack_decoder.buffer_updated(count)
+        while (frame := self._ack_decoder.next_frame()) is not None:
             yield frame
 
-    def give_leaves(self, generation: int, count: int) -> None:
+    def grant_permits(self, epoch: int, count: int) -> None:
         """Let so many calls of a generation begin."""
-        self._credit.send(bytes((generation,)) * count)
+        self._permit_sender.send(bytes((epoch,)) * count)
 
-    def take_leaves(self) -> int:
+    def revoke_permits(self) -> int:
         """Take back what leaves there are; tell how many."""
         try:
-            return len(self._leaves.recv(4096))
+            return len(self._permits.recv(4096))
         except BlockingIOError:
             return 0
