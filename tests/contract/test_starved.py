@@ -1,4 +1,4 @@
-"""A call that waits for a slot while stopped calls hold all of them: DESIGN.md's rules 7 and 26."""
+"""A call that waits for a slot while stopped calls hold all of them: rules 7 and 26."""
 
 from __future__ import annotations
 

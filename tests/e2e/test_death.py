@@ -1,4 +1,4 @@
-"""How a process dies: DESIGN.md's rules 14 and 17, in real processes."""
+"""How a process dies: rules 14 and 17, in real processes."""
 
 from __future__ import annotations
 

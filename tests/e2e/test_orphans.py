@@ -1,4 +1,4 @@
-"""No orphans: DESIGN.md's rule 19, with parents that are killed."""
+"""No orphans: rule 19, with parents that are killed."""
 
 from __future__ import annotations
 

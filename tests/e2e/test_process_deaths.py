@@ -1,4 +1,4 @@
-"""Calls and worker processes that end in unusual ways: DESIGN.md's rules 11, 18 and 20."""
+"""Calls and worker processes that end in unusual ways: rules 11, 18 and 20."""
 
 from __future__ import annotations
 

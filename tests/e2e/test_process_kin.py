@@ -1,4 +1,4 @@
-"""A worker is to its functions what a child of `multiprocessing` is: DESIGN.md's rule 21."""
+"""A worker is to its functions what a child of `multiprocessing` is: rule 21."""
 
 from __future__ import annotations
 

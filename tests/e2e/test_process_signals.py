@@ -1,4 +1,4 @@
-"""Cancellation and signals with worker processes: DESIGN.md's rules 15, 18 and 20."""
+"""Cancellation and signals with worker processes: rules 15, 18 and 20."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs with worker processes: DESIGN.md's rules 18 and 20, and what calls may do there."""
+"""Programs with worker processes: rules 18 and 20, and what calls may do there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entry point and signals: DESIGN.md's rules 13, 15 and 16, in real processes."""
+"""The entry point and signals: rules 13, 15 and 16, in real processes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a slot of a worker is taken for, and when it is given back; and one call.
 
-Rules of this module (DESIGN.md, 7 and 8):
+Rules of this module (rules 7 and 8):
 
 - Worker and waiter of a call meet at two points, each decided by one atomic claim, so that a
   cancellation may come at any moment: does the call begin at all, or is it dropped? Who is the

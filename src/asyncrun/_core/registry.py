@@ -1,6 +1,6 @@
 """What is running: the registry of all calls, and the report of what is left.
 
-Rules of this module (DESIGN.md, 8 and 10):
+Rules of this module (rules 8 and 10):
 
 - A call is listed from the moment a worker begins it to the moment the worker has really ended
   it, whether or not anybody still waits for it.

@@ -1,6 +1,6 @@
 """The stop flag: who may set it, who may look, and how those who wait are woken.
 
-Rules of this module (DESIGN.md, 1 to 4):
+Rules of this module (rules 1 to 4):
 
 - Nothing here imports AnyIO, and nothing here runs a thread or polls.
 - No lock is ever waited for while a flag is being set, for `StopSource.stop` may run in a signal

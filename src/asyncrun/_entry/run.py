@@ -1,6 +1,6 @@
 """The entry point: signals, exit status, the last line.
 
-Rules of this module (DESIGN.md, 13 to 17):
+Rules of this module (rules 13 to 17):
 
 - Only this room touches the signal dispositions of the process, and it puts them back.
 - A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
@@ -68,7 +68,13 @@ def run(
     signal ends the process at once; a SIGTERM or SIGHUP that repeats one within a second does not.
 
     Signals that are ignored (``nohup``) or that the program handles itself are left alone; so are
-    all signals where `run` is not called in the main thread.
+    all signals where `run` is not called in the main thread. A forked child has the handlers that
+    it would have without `run`.
+
+    The process dies without finalization: a file that no ``with`` block closes loses what is in its
+    buffer. As PID 1 of a container, where the kernel ignores the signal, it exits with 128 + the
+    signal's number. Terminal modes that an abandoned `getpass.getpass` has changed are put back.
+    In an interactive interpreter `run` prints the same lines, and the prompt comes back.
 
     Args:
         main: An async function.

@@ -8,7 +8,7 @@ Rules of this module:
   it then looks whether the pool is closed, and who closes it then looks what waits. So nothing is
   left in a queue that nobody reads. No lock is held meanwhile, so a signal may come at any moment.
 - At its end a pool is waited for as long as it has work. A call that was asked to stop is waited
-  for no longer than ``grace`` seconds, and only if it is likely to notice (DESIGN.md, 9).
+  for no longer than ``grace`` seconds, and only if it is likely to notice (rule 9).
 """
 
 from __future__ import annotations

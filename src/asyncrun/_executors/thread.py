@@ -57,7 +57,9 @@ class Executor(ThreadPoolExecutor):
       and waits up to ``grace`` seconds for those calls that have passed a safe point before or
       hold an `StopToken.on_stop` callback; leaving it normally waits for everything, as ever.
     - Threads are daemons: what is stuck does not hold up the exit. A normal exit of the program
-      finishes the work first, one by a KeyboardInterrupt does not.
+      finishes the work first, one by a KeyboardInterrupt does not. A program that catches the
+      KeyboardInterrupt and exits, as under click, exits normally: use the ``with`` block there. On
+      a terminal such an exit says after a second what it waits for, and Ctrl-C ends it at once.
 
     Args:
         max_workers: How many threads there may be, at least 1; None means what it means there: 4
@@ -216,7 +218,7 @@ class Executor(ThreadPoolExecutor):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Wait for everything; or after an error stop it (rule 9 of DESIGN.md)."""
+        """Wait for everything; or after an error stop it (rule 9)."""
         error = exc_val
         try:
             if error is None:

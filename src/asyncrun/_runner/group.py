@@ -1,6 +1,6 @@
 """A task group whose tasks and calls end together: what a `Runner` is made of.
 
-Rules of this module (DESIGN.md, 9, 10 and 12):
+Rules of this module (rules 9, 10 and 12):
 
 - Everything runs in one AnyIO task group. When it fails, is cancelled or is stopped, it is
   cancelled first and the tokens are set in the same breath, so that a task of the group ends by

@@ -67,7 +67,17 @@ class Runner:
     whatever runs in them.
 
     Errors come as AnyIO's task groups give them: in an exception group. A KeyboardInterrupt comes
-    out as itself, with other errors as its cause.
+    out as itself, with other errors as its cause. ``sys.exit(n)`` inside the block may come in such
+    a group, and the exit status is then 1: return from main, and exit after `run`.
+
+    A runner touches no signal handler. Under `anyio.run`, `asyncio.run` and `trio.run` it stops its
+    calls on Ctrl-C, too, and no thread delays the exit; Python prints its own traceback there.
+
+    A worker process imports the main module again, as `multiprocessing` does: the code that starts
+    the program belongs below ``if __name__ == "__main__":``. A process takes up to 13 descriptors
+    of this one, has an empty standard input and no controlling terminal, and shares standard
+    output and error line by line. What a call has started ends with its process, unless it has
+    left the process group (``start_new_session=True``).
 
     Args:
         max_threads: How many calls may run in threads at once, at least 1; None means 40, as in
@@ -82,7 +92,10 @@ class Runner:
             waits without limit. A task that has shielded itself is waited for anyway.
         name: Its name in messages and logs.
         initializer: What each worker process calls first; a function of a module.
-        initargs: Its arguments.
+        initargs: Its arguments. What `multiprocessing` shares may be among them (a ``Lock``, a
+            ``Queue`` of a spawn context), but a process that is killed while it holds such a lock,
+            or writes to such a queue, can leave it unusable for all. For results and progress use
+            return values and the counters of a map.
         max_tasks_per_child: After how many calls, at least 1, a worker process is replaced,
             against leaks; None means never.
 

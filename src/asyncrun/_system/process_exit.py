@@ -1,6 +1,6 @@
 """The end of the process: by a signal, or in the ordinary way with calls that are stuck.
 
-Rules of this module (DESIGN.md, 11 and 14):
+Rules of this module (rules 11 and 14):
 
 - What ends the process by a signal runs the exit handlers and flushes the streams first, and does
   not go through the interpreter's finalization, which would join threads that are stuck.

@@ -2,7 +2,7 @@
 
 Rules of this module:
 
-- Such a wait is announced (DESIGN.md, 26): after some time, and when its caller gives up before.
+- Such a wait is announced (rule 26): after some time, and when its caller gives up before.
 - Where a slot is free nothing of this is reached. While calls wait, one timer looks for all.
 - What is cancelled in one breath with those that hold the slots was not starved. So a wait is
   announced only if a look before its end, too, has found every slot held like that.

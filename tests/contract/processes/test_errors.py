@@ -1,4 +1,4 @@
-"""Worker processes: what cannot be sent, what fails there, and what dies: DESIGN.md's rule 20."""
+"""Worker processes: what cannot be sent, what fails there, and what dies: rule 20."""
 
 from __future__ import annotations
 

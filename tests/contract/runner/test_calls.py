@@ -1,4 +1,4 @@
-"""One blocking call, awaited with and without a runner: DESIGN.md's rules 5 to 8."""
+"""One blocking call, awaited with and without a runner: rules 5 to 8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaving a runner's block normally, with a limit to the wait: DESIGN.md's rule 9."""
+"""Leaving a runner's block normally, with a limit to the wait: rule 9."""
 
 from __future__ import annotations
 

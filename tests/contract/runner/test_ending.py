@@ -1,4 +1,4 @@
-"""How a runner ends: stopped, by errors, by an interrupt: DESIGN.md's rules 9 and 12."""
+"""How a runner ends: stopped, by errors, by an interrupt: rules 9 and 12."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Runner: leaving, stopping, errors and reports: DESIGN.md's rules 9, 10 and 12."""
+"""The Runner: leaving, stopping, errors and reports: rules 9, 10 and 12."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One blocking call in whatever worker: DESIGN.md's rules 4, 5, 7 and 8."""
+"""One blocking call in whatever worker: rules 4, 5, 7 and 8."""
 
 from __future__ import annotations
 

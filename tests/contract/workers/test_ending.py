@@ -1,4 +1,4 @@
-"""How a runner ends, whatever its workers: DESIGN.md's rules 9, 10, 12 and 18."""
+"""How a runner ends, whatever its workers: rules 9, 10, 12 and 18."""
 
 from __future__ import annotations
 

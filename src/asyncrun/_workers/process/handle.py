@@ -1,6 +1,6 @@
 """One worker process, as its parent sees it.
 
-Rules of this module (DESIGN.md, 18 to 20):
+Rules of this module (rules 18 to 20):
 
 - A process belongs to one thread at a time, which sends it calls and waits for the answers. While
   it waits it goes through the stop sequence if the call is asked to stop: the flag; time, for a

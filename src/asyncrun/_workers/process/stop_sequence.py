@@ -1,6 +1,6 @@
 """How long a call in a worker process may go on that was asked to stop.
 
-Rule of this module (DESIGN.md, 18): a call that has met a safe point has time to end by itself, any
+Rule of this module (rule 18): a call that has met a safe point has time to end by itself, any
 other one has none; and which of the two it is, its process must say at once, or have said before.
 """
 

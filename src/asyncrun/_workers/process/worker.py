@@ -1,6 +1,6 @@
 """Blocking calls in worker processes.
 
-Rule of this module (DESIGN.md, 18 to 20): a call takes a slot and a thread, as any other, and the
+Rule of this module (rules 18 to 20): a call takes a slot and a thread, as any other, and the
 thread takes a process, talks to it and gives it back. So all that holds for calls in threads holds
 here, and all of the waiting is done where it may take time. Only for a call that takes no time to
 send is there no thread, unless it turns out to be more than that.

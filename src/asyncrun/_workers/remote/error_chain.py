@@ -3,7 +3,7 @@
     error ──► records ──► bytes ──► records ──► error
     (one record for each error that can be reached from the first; links are numbers of records)
 
-Rules of this module (DESIGN.md, 20):
+Rules of this module (rule 20):
 
 - Links are causes, contexts, members of groups, and errors among arguments and attributes. They
   may form cycles, and chains of any length: nothing here recurs along causes and contexts.

@@ -1,6 +1,6 @@
 """What goes from one process to another: calls, results and errors, as bytes.
 
-Rules of this module (DESIGN.md, 20):
+Rules of this module (rule 20):
 
 - What cannot be sent is an error of the one call that it belongs to, and says what it is.
 - An error arrives as itself, with all that hangs on it (see `error_chain`) and its traceback as

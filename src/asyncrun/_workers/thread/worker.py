@@ -1,6 +1,6 @@
 """One blocking call in a thread, and the way back from any thread to the event loop.
 
-Rules of this module (DESIGN.md, 5 to 8 and 11):
+Rules of this module (rules 5 to 8 and 11):
 
 - Calls go through `anyio.to_thread.run_sync` with ``abandon_on_cancel=True``; so context
   variables, `anyio.from_thread` and `anyio.from_thread.check_cancelled` work in them.
@@ -59,6 +59,10 @@ async def run_sync(
     never holds up the exit of the process, and holds its slot until the thread has really ended.
     Under asyncio it takes the place of ``await asyncio.to_thread(f, x)``. For keyword arguments
     use `functools.partial`.
+
+    Under asyncio the first call replaces AnyIO's ``WorkerThread`` by a daemon thread, for all users
+    of `anyio.to_thread` in this process. `asyncio.to_thread` does not go through asyncrun, unless
+    an `Executor` is the loop's default executor.
 
     On cancel: the await ends at once; the thread runs on, and its `stop_token` is set. A result
     that it still returns is dropped; an exception other than `Stopped` is logged.

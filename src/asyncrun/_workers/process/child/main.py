@@ -1,6 +1,6 @@
 """What runs in a worker process.
 
-Rules of this module (DESIGN.md, 18 to 20):
+Rules of this module (rules 18 to 20):
 
 - The main thread takes calls and answers them, one by one. Another one listens for what must be
   heard meanwhile: that a call is asked to stop, and that the parent is gone.
@@ -10,7 +10,7 @@ Rules of this module (DESIGN.md, 18 to 20):
   started when the parent goes; that it may be kept from running by who holds the GIL is why, where
   the system can, the parent has arranged for that before.
 
-A worker is to its functions what a child of `multiprocessing` is, for it is one (DESIGN.md, 21):
+A worker is to its functions what a child of `multiprocessing` is, for it is one (rule 21):
 `multiprocessing` unpickles a `WorkerProcess` whose target is a `WorkerBootstrap`. What differs, and
 why:
 

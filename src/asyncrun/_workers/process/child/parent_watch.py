@@ -1,6 +1,6 @@
 """The thread of a worker process that hears the parent, also while the interpreter finalizes.
 
-Rules of this module (DESIGN.md, 1 and 19):
+Rules of this module (rules 1 and 19):
 
 - The death of the parent ends the process at any moment: in a call, and later while exit handlers
   and finalizers run. So the thread lives as long as the process.
