@@ -138,10 +138,10 @@ def test_any_other_exit_finishes_the_work_first(
     child = start(
         HEAD
         + f"""
-from asyncrun._executors.pool import exiting
+from asyncrun._executors.pool import interpreter_exiting
 
 executor = Executor(1)
-executor.submit(exiting.wait)
+executor.submit(interpreter_exiting.wait)
 results = executor.map(say, "abc")
 executor.submit(say, "last")
 executor.submit(lambda: executor.submit(int)).add_done_callback(lambda f: say(f.exception()))

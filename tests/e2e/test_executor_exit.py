@@ -190,21 +190,22 @@ def test_without_a_terminal_the_hook_waits_in_silence(
     child = start(
         HEAD
         + f"""
-from asyncrun import _at_exit
-_at_exit.NOTICEABLE = 0
+import asyncrun
+from asyncrun._executors import at_exit
+at_exit.NOTICEABLE = 0
 closed = open(os.devnull, "w")
 closed.close()
 sys.stderr = {stream}
 go = threading.Event()
 executor = Executor(1)
 executor.submit(go.wait)
-is_terminal = _at_exit.is_terminal
+is_terminal = at_exit.is_terminal
 def look():
     answer = is_terminal()
     say("terminal", answer)
     go.set()
     return answer
-_at_exit.is_terminal = look
+at_exit.is_terminal = look
 """
     )
     assert child.finish() == (0, "terminal False\natexit\n", "")
@@ -217,11 +218,12 @@ ANY_LINE = (
     HEAD
     + """
 from pathlib import Path
-from asyncrun import _at_exit
+import asyncrun
+from asyncrun._executors import at_exit
 atexit.unregister(say)
 directory, two, part, parts = Path(sys.argv[1]), *map(int, sys.argv[2:])
 in_hook = []
-own = str(Path(_at_exit.__file__).parent)
+own = str(Path(asyncrun.__file__).parent)
 
 def call(_=None):
     safe_point()
@@ -240,7 +242,7 @@ def trace(frame, event, arg):
     global left
     if not frame.f_code.co_filename.startswith(own):
         return trace if event == "call" else None
-    if frame.f_code is _at_exit._finish.__code__ and event in ("call", "return"):
+    if frame.f_code is at_exit._on_interpreter_exit.__code__ and event in ("call", "return"):
         in_hook.append(event)
     if event == "line" and in_hook == ["call"]:
         left -= 1

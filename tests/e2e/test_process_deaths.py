@@ -84,7 +84,7 @@ asyncrun.run(main, **run_options)
     assert (status, output) == (1, "")
     assert "await runner.run_sync(leave, worker=" in errors
     assert "asyncrun.WorkerDied: the worker process of leave (process " in errors.replace(
-        "asyncrun._core.errors.", "asyncrun."
+        "asyncrun._workers.remote.errors.", "asyncrun."
     )
 
 

@@ -104,11 +104,11 @@ def test_a_signal_before_main_begins_is_not_lost(start: Callable[..., Child], ba
         HEAD
         + """
 import asyncrun._entry.run
-supervise = asyncrun._entry.run._Signals.supervise
+supervise = asyncrun._entry.run.SignalHandlers.run_main
 async def late(self, main, args):
     os.kill(os.getpid(), signal.SIGINT)
     return await supervise(self, main, args)
-asyncrun._entry.run._Signals.supervise = late
+asyncrun._entry.run.SignalHandlers.run_main = late
 async def main():
     await anyio.sleep(0)
     say("not reached")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.conftest import Child
 
 PATIENCE = 30.0
-PROGRAM = Path(__file__).with_name("program.py")
+PROGRAM = Path(__file__).with_name("stuck_program.py")
 READERS = ["read_line", "read_input", "read_bytes"]
 STUCK = ["sleep", "lock", "receive", *READERS, "wait_for_process", "spin"]
 COOPERATING = ["safe_points", "token_sleep", "on_stop"]

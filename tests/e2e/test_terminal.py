@@ -184,7 +184,7 @@ async def main():
         if pid:
             os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != -signal.SIGTERM)
         os.setpgid(0, 0)
-        asyncrun._system.process_exit.end_by(signal.SIGTERM, lambda: [])
+        asyncrun._system.process_exit.exit_by_signal(signal.SIGTERM, lambda: [])
 asyncrun.run(main)
 """,
         **terminal.options,

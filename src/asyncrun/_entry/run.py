@@ -16,7 +16,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
@@ -28,8 +27,8 @@ from .._core.errors import Interrupted, first_leaf
 from .._core.registry import all_running, entry_point_reports, is_busy, report
 from .._system.eventloop import threadsafe_caller
 from .._system.process_exit import (
-    PAUSE,
     TERMINATION_SIGNALS,
+    await_repetition,
     exit_by_signal,
     handler_after,
     has_default_handler,
@@ -181,7 +180,7 @@ class SignalHandlers:
         return cast("T", None)  # `run` raises Interrupted
 
     def _on_signal(self, signum: int, _: FrameType | None) -> None:
-        if self.signum is not None:  # within PAUSE, or main's own handler has handed it on
+        if self.signum is not None:  # a repetition, or main's own handler has handed it on
             return
         self.signum = signum
         notice()
@@ -194,7 +193,7 @@ class SignalHandlers:
             gc.disable()
         if (cancel := self._cancel) is not None:
             cancel()
-        time.sleep(PAUSE)
+        await_repetition()
         self._prepare_for_later(signum)
 
     def _prepare_for_later(self, first: int) -> None:

@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._core.registry import all_running, report, snapshot
 from .._core.stop import token_by_thread
-from .._system.process_exit import PAUSE, exit_by_signal, is_interactive, is_terminal, print_stderr
+from .._system.process_exit import (
+    await_repetition,
+    exit_by_signal,
+    is_interactive,
+    is_terminal,
+    print_stderr,
+)
 from .pool import Pool, interpreter_exiting, pools
 
 if TYPE_CHECKING:
@@ -75,7 +81,7 @@ def _on_first(_: int, __: FrameType | None) -> None:
 
     A second one that comes before the kernel's default is in place is part of the first one.
     """
-    time.sleep(PAUSE)
+    await_repetition()
     _handle(signal.SIG_DFL)
     raise KeyboardInterrupt
 

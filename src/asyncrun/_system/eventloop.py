@@ -32,20 +32,25 @@ def threadsafe_caller() -> Callable[..., None]:
     return post
 
 
-def call_later(seconds: float, func: Callable[[], object]) -> Callable[[], object]:
-    """Call a function in this event loop, later.
+def later_caller() -> Callable[[float, Callable[[], object]], Callable[[], object]]:
+    """Return a function that calls another one in this event loop, later.
 
-    Args:
-        seconds: When, from now; zero or less means soon.
-        func: What to call.
-
-    Returns:
-        A function that revokes this, in the event loop's thread.
+    It takes seconds from now (zero or less means soon) and the function, and returns a function
+    that revokes the call. Call both in the event loop's thread. This function wants a task; what it
+    returns does not: under plain asyncio AnyIO finds no loop in a callback.
     """
     loop: Any = anyio.lowlevel.current_token().native_token
-    if (call := getattr(loop, "call_later", None)) is not None:  # asyncio, or uvloop
-        revoke: Callable[[], object] = call(seconds, func).cancel
+    if (call_later := getattr(loop, "call_later", None)) is None:
+        return _call_later_in_trio
+
+    def call(seconds: float, func: Callable[[], object]) -> Callable[[], object]:
+        revoke: Callable[[], object] = call_later(seconds, func).cancel
         return revoke
+
+    return call
+
+
+def _call_later_in_trio(seconds: float, func: Callable[[], object]) -> Callable[[], object]:
     import trio  # noqa: PLC0415 - it is loaded: the loop that runs here is its
 
     scope = trio.CancelScope()

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._core.registry import is_busy
@@ -43,8 +44,28 @@ REPETITION: Final = 1.0
 
 
 PAUSE: Final = 0.0005
-"""Seconds for a sender that signals this process and then its whole group: with a single core, it
-gets to the second signal only when this process sleeps. A person needs a hundred times as long."""
+"""Seconds for a sender that signals twice: with a single core, the sender gets to the second signal
+only when this process sleeps. A person needs a hundred times as long."""
+
+BUSY_PAUSE: Final = 0.02
+"""The same where more threads are ready to run than there are cores: the sender waits for its turn.
+Under `timeout` Ctrl-C skipped `finally` blocks in 4 of 25 runs with `PAUSE`, in none with this."""
+
+RUNNABLE: Final = Path("/proc/loadavg")
+"""Where Linux tells, in the fourth field, how many threads are ready to run now."""
+
+
+def await_repetition() -> None:
+    """Wait a moment for a signal that repeats the one that has just come; in its handler.
+
+    coreutils' `timeout` signals its child and then its group, and it passes on a SIGINT that a
+    terminal has sent to the whole group.
+    """
+    time.sleep(PAUSE)
+    with suppress(OSError, ValueError, IndexError):  # other systems have no such file
+        runnable = int(RUNNABLE.read_text("ascii").split()[3].partition("/")[0])
+        if runnable > (os.cpu_count() or 1):
+            time.sleep(BUSY_PAUSE)
 
 
 def has_default_handler(signum: int) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 import anyio
 
 from .._core.errors import CallTimeoutError
-from .._system.eventloop import call_later, threadsafe_caller
+from .._system.eventloop import later_caller, threadsafe_caller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,6 +63,7 @@ class _Clock:
     def __init__(self, call: Call[Any], seconds: float, scope: anyio.CancelScope) -> None:
         self._call = call
         self._seconds = seconds
+        self._call_later = later_caller()
         self._scope = scope
         self._post = threadsafe_caller()
         self._begun = 0.0
@@ -84,13 +85,15 @@ class _Clock:
     def _set(self) -> None:
         self._revoke()
         if not self._is_closed:
-            self._revoke = call_later(self._begun + self._seconds - time.monotonic(), self._ring)
+            self._revoke = self._call_later(
+                self._begun + self._seconds - time.monotonic(), self._ring
+            )
 
     def _ring(self) -> None:
         late = time.monotonic() - self._begun - self._seconds
         if late > MOMENT and not self._is_late:
             self._is_late = True
-            self._revoke = call_later(MOMENT, self._ring)
+            self._revoke = self._call_later(MOMENT, self._ring)
         elif self._call.expire(f"it took longer than {self._seconds:g} s"):
             self._scope.cancel()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from .._core.call import SlotLease
 from .._core.registry import MAX_REPORT_LINES, described, entry_point_reports
-from .._system.eventloop import call_later
+from .._system.eventloop import later_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -91,6 +91,7 @@ class _Watch:
 
     def __init__(self, slots: anyio.CapacityLimiter) -> None:
         self._slots = slots
+        self._call_later = later_caller()
         self._waiting: dict[Call[Any], float] = {}
         self._told: set[Call[Any]] = set()
         self._lines = 0
@@ -126,7 +127,7 @@ class _Watch:
         return 0.0 if self._since is None else time.monotonic() - max(self._since, begun)
 
     def _look(self) -> None:
-        self._revoke = call_later(LOOK, self._look)
+        self._revoke = self._call_later(LOOK, self._look)
         if not (held := holders(self._slots)):
             self._since = None
             self._lines = 0

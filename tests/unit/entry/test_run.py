@@ -10,6 +10,7 @@ import pathlib
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -256,3 +257,25 @@ def test_a_forked_child_gives_the_handlers_back_at_once_and_may_leave_run(restor
     assert [signal.getsignal(signum) for signum in process_exit.TERMINATION_SIGNALS] == before
     run._before_fork()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+
+
+# rule 15
+@pytest.mark.parametrize(
+    ("content", "pauses"),
+    [
+        ("0.1 0.1 0.1 1/300 4711\n", 1),
+        ("9.9 0.1 0.1 9999/9999 4711\n", 2),
+        ("no such thing\n", 1),
+        (None, 1),
+    ],
+)
+def test_a_handler_waits_longer_for_a_repetition_on_a_busy_machine(
+    content: str | None, pauses: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    if content is not None:
+        (tmp_path / "loadavg").write_text(content)
+    monkeypatch.setattr(process_exit, "RUNNABLE", tmp_path / "loadavg")
+    monkeypatch.setattr(time, "sleep", slept.append)
+    process_exit.await_repetition()
+    assert slept == [process_exit.PAUSE, process_exit.BUSY_PAUSE][:pauses]

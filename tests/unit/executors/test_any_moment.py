@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
@@ -112,6 +113,13 @@ def _is_in_callback(frame: FrameType | None) -> bool:
 
 
 def _interrupted(program: Callable[[], None], line: int) -> bool:
+    # In a thread of its own: the trace leaves the thread's state with an exception in it, which
+    # would be the context of the errors of all tests that follow.
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(_interrupted_here, program, line).result()
+
+
+def _interrupted_here(program: Callable[[], None], line: int) -> bool:
     interrupt, before = _Interrupt(line), sys.gettrace()
     sys.settrace(interrupt)
     try:
