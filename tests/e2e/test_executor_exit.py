@@ -231,7 +231,7 @@ def call(_=None):
     while not executor._pool._wakers:  # the hook waits, and it ends by itself or is stopped
         if two and stop_token().is_set():  # it takes its time to clean up
             time.sleep(100)
-        stop_token().sleep(0)
+        stop_token().sleep(0.001)
 
 def send():
     while True:
@@ -275,7 +275,7 @@ for n in range(3 + part, 1000, parts):
         say("round", n, "status", status, text)
 """
 )
-PARTS = 2
+PARTS = 4
 
 
 # rule 15
