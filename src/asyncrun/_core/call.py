@@ -52,9 +52,10 @@ class SlotLease(ABC, Generic[T]):
         """Return the call that this is for, if it is for one."""
         return None
 
+    @abstractmethod
     def stopping(self) -> Sequence[RunningCall]:
         """Return the calls that keep the slot though they were asked to stop."""
-        return ()
+        ...
 
     def try_start(self) -> bool:
         """Tell the worker whether to run at all; it does not if the waiter has left."""

@@ -83,8 +83,6 @@ class _WakeUp:
                 self._uninstall()
 
     def _uninstall(self) -> None:
-        if self.is_closed():
-            return
         if (current := _set_wakeup_fd(self._sender.fileno())) == self._sender.fileno():
             _set_wakeup_fd(-1)
         else:

@@ -16,6 +16,7 @@ import asyncrun
 from asyncrun import CallTimeoutError, Runner
 from asyncrun._core.call import Call
 from asyncrun._workers import call_timeout
+from asyncrun._workers.call_timeout import _Clock
 from tests.contract import jobs
 from tests.contract.conftest import PATIENCE, brought, told, until
 
@@ -308,3 +309,21 @@ async def test_a_timeout_out_of_range_is_refused(seconds: float) -> None:
             await runner.run_sync(str, timeout=seconds)
         with pytest.raises(ValueError, match=match):
             runner.submit(str, timeout=seconds)
+
+
+async def test_a_call_that_has_just_ended_is_not_timed_out() -> None:
+    call: Call[int] = Call(int, ())
+    scope = anyio.CancelScope()
+    clock = _Clock(call, 0, scope)
+    assert call.try_start()
+    assert not call.worker_done()
+    clock._begun = time.monotonic()
+    clock._ring()
+    clock.close()
+    assert not scope.cancel_called
+    assert call.waiter_done()
+
+
+async def test_a_map_of_processes_knows_what_holds_its_slots() -> None:
+    async with Runner(max_processes=1) as runner:
+        assert runner.map(int, [], worker="process")._worker.holders() == []

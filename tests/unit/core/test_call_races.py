@@ -205,3 +205,15 @@ def test_a_call_heeds_once_its_token_was_looked_at() -> None:  # rule 9
     assert not call.is_cooperative()
     call.token.is_set()
     assert call.is_cooperative()
+
+
+# rule 8
+def test_a_time_out_that_comes_with_the_outcome_is_undone() -> None:
+    call = Call(int, ())
+    assert call.try_start()
+    call.revive()
+    assert call.expire("it took too long")
+    call.revive()
+    assert call.expired is None
+    assert not call.worker_done()
+    assert call.waiter_done()

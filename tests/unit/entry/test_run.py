@@ -279,3 +279,38 @@ def test_a_handler_waits_longer_for_a_repetition_on_a_busy_machine(
     monkeypatch.setattr(time, "sleep", slept.append)
     process_exit.await_repetition()
     assert slept == [process_exit.PAUSE, process_exit.BUSY_PAUSE][:pauses]
+
+
+# rules 15 and 16
+def test_a_signal_that_comes_between_two_handlers_is_the_first(
+    restored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals = run.SignalHandlers(None)
+
+    def slow(signum: int) -> bool:
+        if signum == signal.SIGTERM:
+            signals._on_signal(signal.SIGINT, None)
+        return process_exit.has_default_handler(signum)
+
+    monkeypatch.setattr(run, "has_default_handler", slow)
+    gc.disable()
+    try:
+        with signals:
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert signals.signum == signal.SIGINT
+
+
+# rule 15
+def test_only_a_repetition_is_ignored(deaths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_exit, "_noticed", [])
+    process_exit.handle_repetition(signal.SIGTERM, None)
+    assert deaths == [signal.SIGTERM]
+    process_exit.notice()
+    process_exit.handle_repetition(signal.SIGTERM, None)
+    monkeypatch.setattr(process_exit, "REPETITION", 0)
+    process_exit.handle_repetition(signal.SIGHUP, None)
+    assert deaths == [signal.SIGTERM, signal.SIGHUP]

@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 import asyncrun
-from asyncrun._system.wakeup import _WakeUp, waking_the_loop
+from asyncrun._system.wakeup import _after_fork, _known, _WakeUp, waking_the_loop
 from tests.conftest import BACKENDS
 
 if TYPE_CHECKING:
@@ -219,3 +220,27 @@ def test_a_forked_child_does_not_wake_its_parents_loop() -> None:
     asyncio.run(main())
     _, status = os.waitpid(pids[0], 0)
     assert status == 0
+
+
+def test_the_loop_may_end_after_a_fork_has_closed_it() -> None:
+    async def main() -> None:
+        with waking_the_loop() as _:
+            waking = waking_the_loop()
+            assert isinstance(waking, _WakeUp)
+            asyncio.get_running_loop().remove_reader(waking._receiver.fileno())
+            _after_fork()
+        assert waking.is_closed()
+
+    asyncio.run(main())
+    assert current() == -1
+
+
+def test_one_that_is_gone_is_no_business_of_a_fork() -> None:
+    class Loop:
+        pass
+
+    loop = Loop()
+    gone: Any = weakref.ref(Loop())
+    _known[loop] = gone
+    _after_fork()
+    assert loop not in _known

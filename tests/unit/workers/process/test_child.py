@@ -17,6 +17,7 @@ import pytest
 
 from asyncrun import Stopped, safe_point, stop_token
 from asyncrun._core.stop import current_token, token_by_thread
+from asyncrun._workers.process import spawn
 from asyncrun._workers.process.child import main as main_module
 from asyncrun._workers.process.child import parent_watch
 from asyncrun._workers.process.child.main import (
@@ -509,3 +510,11 @@ def test_it_begins_as_its_parent_says(
             ours.close()
         for theirs in served:
             theirs.close()
+
+
+# rule 21
+def test_a_main_module_without_a_spec_can_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = sys.modules["__main__"]
+    monkeypatch.delattr(main, "__spec__", raising=False)
+    assert "sys_argv" in spawn._preparation()
+    assert main.__spec__ is None
