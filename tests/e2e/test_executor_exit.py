@@ -235,7 +235,7 @@ def call(_=None):
 
 def send():
     while True:
-        time.sleep(0.005)
+        time.sleep(0.05)  # as fast as a person may be
         os.kill(os.getpid(), signal.SIGINT)
 
 def trace(frame, event, arg):

@@ -81,9 +81,14 @@ def _on_first(_: int, __: FrameType | None) -> None:
 
     A second one that comes before the kernel's default is in place is part of the first one.
     """
+    _handle(_ignore)
     await_repetition()
     _handle(signal.SIG_DFL)
     raise KeyboardInterrupt
+
+
+def _ignore(_: int, __: FrameType | None) -> None:
+    """Handle a signal that repeats the first one."""
 
 
 def _wait(known: list[Pool]) -> None:
