@@ -233,7 +233,11 @@ def call(_=None):
             time.sleep(100)
         stop_token().sleep(0.001)
 
+go = threading.Lock()
+go.acquire()
+
 def send():
+    go.acquire()
     while True:
         time.sleep(0.05)  # as fast as a person may be
         os.kill(os.getpid(), signal.SIGINT)
@@ -249,7 +253,7 @@ def trace(frame, event, arg):
         if left == 0:
             sys.settrace(None)
             if two:
-                threading.Thread(target=send, daemon=True).start()
+                go.release()
             os.kill(os.getpid(), signal.SIGINT)
     return trace
 
@@ -258,6 +262,8 @@ for n in range(3 + part, 1000, parts):
     if (pid := os.fork()) == 0:
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
         left = n
+        if two:  # Python 3.12 starts no thread when the interpreter ends
+            threading.Thread(target=send, daemon=True).start()
         executor = Executor(2, grace=100)
         executor.submit(call)
         executor.map(call, range(1))
