@@ -63,7 +63,8 @@ def await_repetition() -> None:
     """
     time.sleep(PAUSE)
     with suppress(OSError, ValueError, IndexError):  # other systems have no such file
-        runnable = int(RUNNABLE.read_text("ascii").split()[3].partition("/")[0])
+        # As bytes: a handler must not import a codec.
+        runnable = int(RUNNABLE.read_bytes().split()[3].partition(b"/")[0])
         if runnable > (os.cpu_count() or 1):
             time.sleep(BUSY_PAUSE)
 
