@@ -85,17 +85,21 @@ class _Clock:
     def _set(self) -> None:
         self._revoke()
         if not self._is_closed:
-            self._revoke = self._call_later(
-                self._begun + self._seconds - time.monotonic(), self._ring
-            )
+            self._revoke = self._call_later(-self._seconds_late(), self._ring)
 
     def _ring(self) -> None:
-        late = time.monotonic() - self._begun - self._seconds
-        if late > MOMENT and not self._is_late:
+        late = self._seconds_late()
+        if late < 0:  # uvloop's timers count whole milliseconds, and so ring up to one too early
+            self._revoke = self._call_later(-late, self._ring)
+        elif late > MOMENT and not self._is_late:
             self._is_late = True
             self._revoke = self._call_later(MOMENT, self._ring)
         elif self._call.expire(f"it took longer than {self._seconds:g} s"):
             self._scope.cancel()
+
+    def _seconds_late(self) -> float:
+        """Return the seconds since the call's time was over; below 0 as long as it is not."""
+        return time.monotonic() - self._begun - self._seconds
 
 
 def _do_nothing() -> None:

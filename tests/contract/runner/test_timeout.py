@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -322,6 +323,36 @@ async def test_a_call_that_has_just_ended_is_not_timed_out() -> None:
     clock.close()
     assert not scope.cancel_called
     assert call.waiter_done()
+
+
+async def test_a_timer_that_rings_too_early_rings_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop's timers do, by up to a millisecond."""
+    timers: list[tuple[float, Callable[[], object]]] = []
+    clock_time = SimpleNamespace(monotonic=lambda: 0.0)
+
+    def call_later(seconds: float, ring: Callable[[], object]) -> Callable[[], object]:
+        timers.append((seconds, ring))
+        return timers.clear
+
+    def ring_at(seconds: float) -> None:
+        clock_time.monotonic = lambda: seconds
+        timers.pop()[1]()
+
+    monkeypatch.setattr(call_timeout, "later_caller", lambda: call_later)
+    monkeypatch.setattr(call_timeout, "time", clock_time)
+    call: Call[int] = Call(int, ())
+    scope = anyio.CancelScope()
+    clock = _Clock(call, 5, scope)
+    assert call.try_start()
+    clock._set()
+    assert timers == [(5, clock._ring)]
+    ring_at(4.75)
+    assert (timers, scope.cancel_called) == ([(0.25, clock._ring)], False)
+    ring_at(5)
+    assert (timers, scope.cancel_called) == ([], True)
+    clock.close()
+    assert not call.waiter_done()
+    assert call.worker_done()
 
 
 async def test_a_map_of_processes_knows_what_holds_its_slots() -> None:
