@@ -15,8 +15,8 @@ from ._core.stop import safe_point as safe_point
 from ._core.stop import stop_token as stop_token
 from ._entry.run import run as run
 from ._runner.map_results import MapResults as MapResults
+from ._runner.run_sync import run_sync as run_sync
 from ._runner.runner import Runner as Runner
-from ._workers.thread.worker import run_sync as run_sync
 
 if TYPE_CHECKING:
     from ._executors.thread import Executor as Executor

@@ -124,16 +124,16 @@ def test_a_signal_that_comes_while_the_handlers_are_set_leaves_none_that_ignores
     child = start(
         HEAD
         + """
-import asyncrun._entry.run
-is_default = asyncrun._entry.run.has_default_handler
+import asyncrun._entry.signals
+is_default = asyncrun._entry.signals.has_default_handler
 def slow(signum):
     if signum == signal.SIGTERM:
         os.kill(os.getpid(), signal.SIGINT)
     return is_default(signum)
-asyncrun._entry.run.has_default_handler = slow
+asyncrun._entry.signals.has_default_handler = slow
 async def late(self, main, args):
     os.kill(os.getpid(), signal.SIGTERM)
-asyncrun._entry.run.SignalHandlers.run_main = late
+asyncrun._entry.signals.SignalHandlers.run_main = late
 asyncrun.run(sleep_forever)
 """
     )

@@ -103,12 +103,12 @@ def test_a_signal_before_main_begins_is_not_lost(start: Callable[..., Child], ba
     child = start(
         HEAD
         + """
-import asyncrun._entry.run
-supervise = asyncrun._entry.run.SignalHandlers.run_main
+import asyncrun._entry.signals
+supervise = asyncrun._entry.signals.SignalHandlers.run_main
 async def late(self, main, args):
     os.kill(os.getpid(), signal.SIGINT)
     return await supervise(self, main, args)
-asyncrun._entry.run.SignalHandlers.run_main = late
+asyncrun._entry.signals.SignalHandlers.run_main = late
 async def main():
     await anyio.sleep(0)
     say("not reached")

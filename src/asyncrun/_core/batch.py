@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 import anyio
 
 from .call import SlotLease
-from .registry import function_name, log_unobserved_error, register, short_repr
+from .registry import register
+from .report import function_name, log_unobserved_error, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

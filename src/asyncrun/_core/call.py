@@ -15,7 +15,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
-from .registry import function_name, log_unobserved_error, running_calls, user_code_entry
+from .registry import running_calls, user_code_entry
+from .report import function_name, log_unobserved_error
 from .stop import StopToken, current_token
 
 if TYPE_CHECKING:

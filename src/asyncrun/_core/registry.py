@@ -1,6 +1,6 @@
-"""What is running: the registry of all calls, and the report of what is left.
+"""The registry of all running calls, and snapshots of them.
 
-Rules of this module (rules 8 and 10):
+Rules of this module (rule 8):
 
 - A call is listed from the moment a worker begins it to the moment the worker has really ended
   it, whether or not anybody still waits for it.
@@ -15,14 +15,11 @@ import sys
 import threading
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable
-from contextvars import Context, ContextVar
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
-
-from .errors import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -169,10 +166,10 @@ entry_point_reports: Final[ContextVar[Callable[[], bool]]] = ContextVar(
 
 def snapshot(calls: Iterable[RunningCall]) -> list[CallInfo]:
     """Describe those of the calls that are still running, the oldest first."""
-    return [_info(*each) for each in _with_location(calls)]
+    return [info_of(*each) for each in with_location(calls)]
 
 
-def _with_location(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float, str | None]]:
+def with_location(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float, str | None]]:
     frames = current_frames()
     now = time.monotonic()
     still = set(all_running())  # and not ended since
@@ -214,7 +211,7 @@ def current_frames() -> dict[int, FrameType]:
                 gc.enable()
 
 
-def _info(call: RunningCall, age: float, where: str | None) -> CallInfo:
+def info_of(call: RunningCall, age: float, where: str | None) -> CallInfo:
     return CallInfo(
         name=call.name,
         function=call.function,
@@ -244,89 +241,3 @@ _OWN: Final = __file__.rpartition("_core")[0]
 def _is_library(file: str) -> bool:
     in_stdlib = file.startswith((_STDLIB, "<frozen ")) and "site-packages" not in file
     return in_stdlib or file.startswith(_OWN)
-
-
-WARNING: Final = 30
-"""`logging.WARNING`: the module takes 10 ms to import."""
-
-MAX_REPORT_LINES: Final = 10
-"""How many leftovers are listed one by one, so that they do not scroll other output away."""
-
-
-def report(calls: Iterable[RunningCall]) -> list[str]:
-    """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
-    return [f"left running: {line}" for line in described(calls)]
-
-
-def described(calls: Iterable[RunningCall]) -> list[str]:
-    """Return a description of each call that is still running; of each kind if they are many."""
-    left = _with_location(calls)
-    if len(left) <= MAX_REPORT_LINES:
-        return [str(_info(*each)) for each in left]
-    kinds = Counter((call.function, where) for call, _, where in left)
-    oldest = {(call.function, where): age for call, age, where in reversed(left)}
-    common = kinds.most_common(MAX_REPORT_LINES)
-    lines = [
-        f"{count} x {kind[0]}, up to {oldest[kind]:.1f} s, at {kind[1] or NO_LINE}"
-        for kind, count in common
-    ]
-    others = len(left) - sum(count for _, count in common)
-    return [*lines, f"{others} more"] if others else lines
-
-
-def log_left_behind(owner: object, calls: Iterable[RunningCall], level: int = WARNING) -> None:
-    """Log what a runner or an executor leaves behind, unless the entry point will print it."""
-    if not entry_point_reports.get()() and (lines := report(calls)):
-        import logging  # noqa: PLC0415 - 10 ms, and rarely needed
-
-        for line in lines:
-            logging.getLogger("asyncrun").log(level, "%s: %s", owner, line)
-
-
-def log_unobserved_error(
-    name: str, error: BaseException, silent: tuple[type[BaseException], ...]
-) -> None:
-    """Log an error that nobody waits for any more (rule 8).
-
-    Args:
-        name: The call's.
-        error: What it raised.
-        silent: What it may raise when nobody waits, apart from `Stopped`.
-    """
-    if not isinstance(error, (Stopped, *silent)):
-        import logging  # noqa: PLC0415 - 10 ms, and rarely needed
-
-        logging.getLogger("asyncrun").warning(
-            "%s failed after its caller had stopped waiting", name, exc_info=error
-        )
-
-
-def function_name(func: Any, *args: Any) -> str:
-    """Give the name by which people know a callable, below partials and `Context.run`."""
-    while True:
-        if isinstance(func, partial):
-            func, args = func.func, (*func.args, *args)
-        elif args and isinstance(getattr(func, "__self__", None), Context):
-            func, args = args[0], args[1:]
-        else:
-            return getattr(func, "__qualname__", None) or type(func).__qualname__
-
-
-MAX_REPR: Final = 100
-"""Characters that an item may take in a note."""
-
-
-def short_repr(arg: object) -> str:
-    """Show something in a few characters."""
-    from reprlib import Repr  # noqa: PLC0415 - rarely needed
-
-    brief = Repr()
-    brief.maxlevel = 3
-    brief.maxstring = brief.maxother = MAX_REPR
-    if isinstance(arg, bytes | bytearray):
-        arg = arg[:MAX_REPR]  # as `reprlib` does with strings
-    try:
-        text = brief.repr(arg)
-    except Exception:  # noqa: BLE001 - whatever a __repr__ may raise
-        text = object.__repr__(arg)
-    return text if len(text) <= MAX_REPR else f"{text[:MAX_REPR]}..."

@@ -21,7 +21,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from .._core.registry import all_running, report, snapshot
+from .._core.registry import all_running, snapshot
+from .._core.report import report
 from .._core.stop import token_by_thread
 from .._system.process_exit import (
     await_repetition,

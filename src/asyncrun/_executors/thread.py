@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._core.checks import check_count, check_seconds
 from .._core.errors import WrongFunctionError
-from .._core.registry import all_running, log_left_behind, snapshot
+from .._core.registry import all_running, snapshot
+from .._core.report import log_left_behind
 from .at_exit import install_exit_hook
-from .futures import FutureCall, MapIterator
+from .futures import FutureCall
+from .map import MapIterator
 from .pool import Pool
 from .submitted_map import Submitted
 

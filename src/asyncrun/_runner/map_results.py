@@ -23,8 +23,8 @@ import anyio.lowlevel
 from .._core.batch import PENDING, SUCCEEDED, Batch
 from .._core.errors import ItemTimeoutError, WrongStateError
 from .._core.registry import pid_of
+from .._system.eventloop import cancellation_types
 from .._workers.starvation import warn
-from .._workers.thread.worker import cancellation_types
 from .group import State, stop_reason
 from .map_input import YIELD_INTERVAL, MapInput
 

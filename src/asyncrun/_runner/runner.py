@@ -24,9 +24,10 @@ from .._core.checks import (
     check_timeout,
 )
 from .._core.errors import UnknownWorkerError
-from .._core.registry import CallInfo, function_name, snapshot
+from .._core.registry import CallInfo, snapshot
+from .._core.report import function_name
 from .._workers.call_timeout import run_within
-from .._workers.thread.item_loop import SlotQueue
+from .._workers.slots import SlotQueue
 from .._workers.thread.worker import ThreadWorker
 from .group import Group
 from .map_results import MapResults, Options

@@ -1,19 +1,21 @@
-"""What an event loop is to do soon, for any thread, or later, by a timer.
+"""The event loop: calls into it, soon or later; its cancellations; a limiter without a limit.
 
-Rule of this module: a function that is called so runs in the event loop's thread, in no task. It
-must not raise: Trio takes an error there for one of its own.
+Rule of this module: what the loop calls soon or later runs in the event loop's thread, in no task.
+It must not raise: Trio takes an error there for one of its own.
 """
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
 import anyio.lowlevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
 
 def threadsafe_caller() -> Callable[..., None]:
@@ -62,3 +64,33 @@ async def _sleep_and_call(scope: Any, seconds: float, func: Callable[[], object]
     with scope:
         await anyio.sleep(max(seconds, 0))
         func()
+
+
+def cancellation_types() -> tuple[type[BaseException], ...]:
+    """Give what `anyio.from_thread` raises in a call that was abandoned."""
+    if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
+        return (anyio.get_cancelled_exc_class(),)
+    return (anyio.get_cancelled_exc_class(), futures.CancelledError)
+
+
+@final
+class _NoLimit(anyio.CapacityLimiter):
+    """What AnyIO takes and gives back in place of a slot: nothing, and without a checkpoint."""
+
+    def __new__(cls) -> Self:
+        return object.__new__(cls)
+
+    async def __aenter__(self) -> None:
+        """Take nothing (AnyIO calls this under asyncio)."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give nothing back."""
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Take nothing (AnyIO calls this under Trio)."""
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """Give nothing back."""
+
+
+NO_LIMIT: Final = _NoLimit()

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, final
 
 from .._core.call import SlotLease
-from .._core.registry import MAX_REPORT_LINES, described, entry_point_reports
+from .._core.registry import entry_point_reports
+from .._core.report import MAX_REPORT_LINES, described
 from .._system.eventloop import later_caller
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Executor, Stopped, safe_point, stop_token
-from asyncrun._executors.futures import MapWorkItem
+from asyncrun._executors.map import MapWorkItem
 from asyncrun._executors.pool import Pool
 from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 

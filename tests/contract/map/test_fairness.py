@@ -13,6 +13,7 @@ import anyio.from_thread
 import pytest
 
 from asyncrun import Runner
+from asyncrun._workers import slots as slots_module
 from asyncrun._workers.thread import item_loop
 from tests.contract.conftest import PATIENCE, until
 
@@ -221,7 +222,9 @@ async def test_an_item_that_comes_just_when_a_loop_takes_another_has_a_slot_of_i
         await anyio.sleep_forever()
 
     if place == "it looks idle":
-        monkeypatch.setattr(item_loop.SlotQueue, "mark_busy", slowly(item_loop.SlotQueue.mark_busy))
+        monkeypatch.setattr(
+            slots_module.SlotQueue, "mark_busy", slowly(slots_module.SlotQueue.mark_busy)
+        )
     else:
         monkeypatch.setattr(item_loop, "copy_context", slowly(copy_context))
     async with Runner(max_threads=3) as runner, aclosing(later()) as async_items:

@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from asyncrun._core.batch import SUCCEEDED, Batch
-from asyncrun._workers.thread.item_loop import SlotQueue, ThreadItemLoop
+from asyncrun._workers.slots import SlotQueue
+from asyncrun._workers.thread.item_loop import ThreadItemLoop
 
 
 def make_batch(posted: list[Any]) -> Batch[str]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncrun._core import registry
+from asyncrun._core import report as report_module
 from asyncrun._core.call import Call
-from asyncrun._core.registry import all_running, function_name, report
+from asyncrun._core.registry import all_running
+from asyncrun._core.report import function_name, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,8 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[Left]:
     def located(_: object) -> list[Left]:
         return sorted(calls, key=lambda each: -each[1])
 
-    monkeypatch.setattr(registry, "_with_location", located)
+    monkeypatch.setattr(registry, "with_location", located)
+    monkeypatch.setattr(report_module, "with_location", located)
     return calls
 
 

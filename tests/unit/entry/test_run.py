@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncrun import Interrupted
-from asyncrun._entry import run
+from asyncrun._entry import excepthook
+from asyncrun._entry import signals as signals_module
+from asyncrun._entry import watchdog as watchdog_module
 from asyncrun._system import process_exit
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ PATIENCE = 30.0
 def deaths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     died: list[int] = []
     monkeypatch.setattr(process_exit, "kill_self", died.append)
-    monkeypatch.setattr(run, "kill_self", died.append)
+    monkeypatch.setattr(watchdog_module, "kill_self", died.append)
     return died
 
 
@@ -65,7 +67,7 @@ def test_the_end_runs_exit_handlers_flushes_and_dies(
     monkeypatch.setattr(atexit, "_run_exitfuncs", run_exit_handlers)
     monkeypatch.setattr(sys, "stdout", Stream())
     monkeypatch.setattr(sys, "stderr", Stream())
-    run._ExceptHook(print)(Interrupted, Interrupted(signal.SIGINT), None)
+    excepthook._ExceptHook(print)(Interrupted, Interrupted(signal.SIGINT), None)
     message = "asyncrun: interrupted by SIGINT\n"
     assert order == [message, "flush", "atexit", "flush", "flush"]
     assert deaths == [signal.SIGINT]
@@ -124,7 +126,7 @@ def test_the_last_line_names_the_first_error_of_main(error: Exception, line: str
     error.add_note("a note")
     interrupted = Interrupted(signal.SIGINT)
     interrupted.__cause__ = error
-    assert run._final_lines(interrupted)[0] == f"interrupted by SIGINT; as it ended, {line}"
+    assert excepthook._final_lines(interrupted)[0] == f"interrupted by SIGINT; as it ended, {line}"
 
 
 # rule 11
@@ -172,7 +174,7 @@ def test_streams_without_a_buffer_take_the_place_of_those_that_a_call_may_hold(
 def test_the_watchdog_dumps_the_stacks_and_dies(
     deaths: list[int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    watchdog = run._Watchdog(0.001)
+    watchdog = watchdog_module.Watchdog(0.001)
     watchdog.arm(SIGNUM)
     watchdog._thread.join(PATIENCE)
     assert deaths == [SIGNUM]
@@ -184,7 +186,7 @@ def test_a_signal_that_a_handler_of_main_hands_on_may_arm_what_is_being_dismisse
     deaths: list[int], restored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = run.SignalHandlers(exit_timeout=0.001)
+    signals = signals_module.SignalHandlers(exit_timeout=0.001)
     with signals:
         watchdog = signals._watchdog
         assert watchdog is not None
@@ -204,7 +206,7 @@ def test_the_watchdog_spares_an_interactive_interpreter(
     deaths: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    watchdog = run._Watchdog(0.001)
+    watchdog = watchdog_module.Watchdog(0.001)
     watchdog.arm(SIGNUM)
     watchdog._thread.join(PATIENCE)
     assert deaths == []
@@ -215,7 +217,7 @@ def test_the_first_signal_counts_and_arms_the_watchdog(
     deaths: list[int], restored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = run.SignalHandlers(exit_timeout=0.001)
+    signals = signals_module.SignalHandlers(exit_timeout=0.001)
     with signals:
         signals._on_signal(signal.SIGTERM, None)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
@@ -234,7 +236,7 @@ def test_a_signal_while_the_handlers_are_taken_back_is_kept_and_changes_none(
     restored: None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = run.SignalHandlers(None)
+    signals = signals_module.SignalHandlers(None)
     with signals:
         pass
     signals._on_signal(signal.SIGINT, None)
@@ -245,17 +247,17 @@ def test_a_signal_while_the_handlers_are_taken_back_is_kept_and_changes_none(
 def test_a_forked_child_gives_the_handlers_back_at_once_and_may_leave_run(restored: None) -> None:
     before = [signal.getsignal(signum) for signum in process_exit.TERMINATION_SIGNALS]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    signals = run.SignalHandlers(None)
+    signals = signals_module.SignalHandlers(None)
     with signals:
-        run._before_fork()
+        signals_module._before_fork()
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask | set(
             process_exit.TERMINATION_SIGNALS
         )
-        run._after_fork_in_child()
+        signals_module._after_fork_in_child()
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
         assert [signal.getsignal(signum) for signum in process_exit.TERMINATION_SIGNALS] == before
     assert [signal.getsignal(signum) for signum in process_exit.TERMINATION_SIGNALS] == before
-    run._before_fork()
+    signals_module._before_fork()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
 
 
@@ -286,14 +288,14 @@ def test_a_signal_that_comes_between_two_handlers_is_the_first(
     restored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = run.SignalHandlers(None)
+    signals = signals_module.SignalHandlers(None)
 
     def slow(signum: int) -> bool:
         if signum == signal.SIGTERM:
             signals._on_signal(signal.SIGINT, None)
         return process_exit.has_default_handler(signum)
 
-    monkeypatch.setattr(run, "has_default_handler", slow)
+    monkeypatch.setattr(signals_module, "has_default_handler", slow)
     gc.disable()
     try:
         with signals:

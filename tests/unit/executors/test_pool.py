@@ -18,7 +18,8 @@ from asyncrun._core.batch import FAILED, Batch
 from asyncrun._core.stop import token_by_thread
 from asyncrun._executors import at_exit
 from asyncrun._executors import pool as pool_module
-from asyncrun._executors.futures import Future, FutureCall, MapIterator, MapWorkItem
+from asyncrun._executors.futures import Future, FutureCall
+from asyncrun._executors.map import MapIterator, MapWorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

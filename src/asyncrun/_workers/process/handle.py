@@ -23,11 +23,14 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 
 from ..._core.errors import WorkerStartError, describe_exit, first_leaf
 from ..._core.stop import StopToken
+from ..process_group import TERM_TIMEOUT, terminate_group, wait_until
+from ..remote.endpoint import WorkerGone
 from ..remote.serialization import dumps, raise_error
-from .child.main import NO_PERMIT, Code, WorkerBootstrap
+from .child.main import WorkerBootstrap
 from .ipc.channels import ProcessChannels, Ready
 from .ipc.framing import Frame, encode
-from .spawn import TERM_TIMEOUT, SpawnContext, spawn_worker, terminate_group, wait_until
+from .ipc.protocol import NO_PERMIT, Code
+from .spawn import SpawnContext, spawn_worker
 from .stop_sequence import StopSequence
 
 if TYPE_CHECKING:
@@ -38,19 +41,6 @@ if TYPE_CHECKING:
 
 LIVENESS_INTERVAL: Final = 1.0
 """Seconds between two looks whether a process lives whose end of a socket a fork may hold."""
-
-
-@final
-class WorkerGone(Exception):  # noqa: N818 - so it is called
-    """The process has ended.
-
-    Args:
-        returncode: How, as `subprocess.Popen.returncode` says it; None if it was ended here.
-    """
-
-    def __init__(self, returncode: int | None) -> None:
-        super().__init__(returncode)
-        self.returncode = returncode
 
 
 class ResponseReader(Protocol):

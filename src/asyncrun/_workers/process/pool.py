@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError
+from ..process_group import KILL_TIMEOUT, TERM_TIMEOUT
 from ..remote.serialization import dumps, pickles_by_name
 from .handle import WorkerProcess
-from .spawn import KILL_TIMEOUT, TERM_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,24 +11,18 @@ Rules of this module:
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from multiprocessing import reduction, spawn
 from multiprocessing.context import SpawnProcess, set_spawning_popen
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from ..process_group import kill_group_with_parent, terminate_group
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
-
-TERM_TIMEOUT: Final = 0.1
-"""Seconds between SIGTERM and SIGKILL."""
-
-KILL_TIMEOUT: Final = 1.0
-"""Seconds after SIGKILL until a process is given up, which the kernel does not let go."""
 
 
 class DupFd:
@@ -121,7 +115,7 @@ def spawn_worker(
                 content = _write(lifeline, content)
                 time.sleep(0.001)
             if popen.poll() is None:
-                _kill_group_with_parent(reader, popen.pid)
+                kill_group_with_parent(reader, popen.pid)
         except BaseException:
             terminate_group(popen)
             raise
@@ -187,55 +181,3 @@ def _write(fd: int, content: bytes) -> bytes:
         return content[os.write(fd, content) :]
     except BlockingIOError:
         return content
-
-
-def _kill_group_with_parent(lifeline: int, pid: int) -> None:
-    """Let the kernel kill a process group when nobody holds the other end of its pipe any more.
-
-    It does so whatever the group's processes do, which a thread in one of them could not: another
-    one may hold the GIL. Nothing may be written to the pipe from now on.
-    """
-    if sys.platform == "linux":
-        import fcntl  # noqa: PLC0415 - Windows has none
-
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -pid)
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
-
-
-def terminate_group(popen: subprocess.Popen[bytes]) -> None:
-    """End a process, and all of its group."""
-    _signal(popen, signal.SIGTERM)
-    if not wait_until(lambda: _is_gone(popen), TERM_TIMEOUT):
-        _signal(popen, getattr(signal, "SIGKILL", signal.SIGTERM))
-        wait_until(lambda: popen.poll() is not None, KILL_TIMEOUT)
-
-
-def _signal(popen: subprocess.Popen[bytes], signum: int) -> None:
-    if sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it for what is dead
-            os.killpg(popen.pid, signum)
-    popen.send_signal(signum)  # it may have joined another group
-
-
-def _is_gone(popen: subprocess.Popen[bytes]) -> bool:
-    """Tell whether a process has ended, and all of its group, which keeps others off its id."""
-    if popen.poll() is None:
-        return False
-    if sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(popen.pid, 0)
-            return False
-    return True
-
-
-def wait_until(is_so: Callable[[], bool], timeout: float) -> bool:
-    """Wait until something is so, for at most so many seconds; tell whether it is."""
-    deadline, pause = time.monotonic() + timeout, 0.0005
-    while not is_so():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(pause)
-        pause = min(2 * pause, 0.01)
-    return True

@@ -16,10 +16,11 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from ..._system.eventloop import NO_LIMIT
 from ..base import Worker
 from ..remote.call import RemoteCall
 from ..remote.item_loop import RemoteItemLoop
-from ..thread.worker import NO_LIMIT, ThreadWorker
+from ..thread.worker import ThreadWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..._core.batch import Batch
     from ..._core.call import Call
     from ..._core.registry import RunningCall
-    from ..thread.item_loop import SlotQueue
+    from ..slots import SlotQueue
     from .pool import ProcessPool
 
 T = TypeVar("T")

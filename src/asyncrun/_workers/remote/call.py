@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 from ..._core.call import SlotLease
 from ..._core.errors import SerializationError, Stopped
 from ..._core.stop import StopCallback
-from ..process.child.main import Code
-from ..process.handle import WorkerGone
 from ..process.ipc.framing import CHUNK
+from ..process.ipc.protocol import Code
 from ..process.loop_reader import make_reader
+from .endpoint import WorkerGone
 from .errors import WorkerDied
 from .serialization import dumps, has_no_globals, loads, pickles_by_name, raise_error
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 from ..._core.batch import FAILED, MISSING, SUCCEEDED, Item
 from ..._core.errors import SerializationError, Stopped, WorkerStartError
 from ..._core.stop import StopCallback, StopToken
-from ..process.handle import WorkerGone
 from ..process.ipc.framing import CHUNK
 from ..thread.item_loop import TIME_SLICE, ThreadItemLoop
 from .call import MAX_ATTEMPTS, load_response
+from .endpoint import WorkerGone
 from .errors import WorkerDied
 from .serialization import dumps
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..process.handle import WorkerProcess
     from ..process.ipc.framing import Frame
     from ..process.pool import ProcessPool
-    from ..thread.item_loop import SlotQueue
+    from ..slots import SlotQueue
 
 MAX_PREFETCH: Final = 64
 """How many quick items may be with a process at once."""

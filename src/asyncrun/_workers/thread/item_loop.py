@@ -4,29 +4,29 @@ Rules of this module:
 
 - To offload each item by itself takes 200 us and more; a loop takes one after the other, and
   most of what it does for each is to give it a stop flag and a context of its own.
-- A loop never holds a slot that somebody else waits for longer than about one item's time. Who
-  waits says so and then wakes what idles; who idles says so and then looks who waits.
+- While another caller waits for a slot, a loop gives its slot up after about one item's time (see
+  `slots`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from contextvars import copy_context
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..._core.batch import DISCARDED, FAILED, MISSING, SUCCEEDED, ItemConsumer
-from ..._core.registry import log_unobserved_error, user_code_entry
+from ..._core.registry import user_code_entry
+from ..._core.report import log_unobserved_error
 from ..._core.stop import StopToken, current_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..._core.batch import Batch, Item
-    from ..._core.call import SlotLease
     from ..._core.registry import RunningCall
+    from ..slots import SlotQueue
 
 
 class ItemRunner(ItemConsumer):
@@ -102,64 +102,6 @@ TIME_SLICE: Final = 0.001
 """Seconds that a busy loop may keep a slot that others wait for: to hand it over costs 0.3 ms."""
 
 
-@final
-class SlotQueue:
-    """Who waits for a slot of one worker, and who could give one."""
-
-    __slots__ = ("_idle", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: deque[SlotLease[Any]] = deque()
-        self._idle: dict[ThreadItemLoop, None] = {}
-
-    def add_waiter(self, lease: SlotLease[Any]) -> None:
-        """Note that somebody waits."""
-        self.waiting.append(lease)
-        for loop in list(self._idle):
-            loop.batch.pending.put(None)
-
-    def remove_waiter(self, lease: SlotLease[Any]) -> None:
-        """Note that this one waits no longer."""
-        try:  # noqa: SIM105 - suppress() is slow
-            self.waiting.remove(lease)
-        except ValueError:
-            pass  # a loop has promised it a slot
-
-    def mark_idle(self, loop: ThreadItemLoop) -> None:
-        """Note that a loop has nothing to do."""
-        self._idle[loop] = None
-
-    def mark_busy(self, loop: ThreadItemLoop) -> None:
-        """Note that a loop has something to do, or ends."""
-        del self._idle[loop]
-
-    def should_yield(self, loop: ThreadItemLoop, *, idle: bool) -> bool:
-        """Tell whether a loop is to give up its slot; if so, it is promised to who waits longest.
-
-        A call has a right to it, and so has another batch that has none, or so few that giving
-        it one does not only swap the two.
-        """
-        mine, share = loop.siblings(), loop.active_siblings()
-        for lease in list(self.waiting):
-            if lease.siblings() is mine:
-                continue
-            other = lease.active_siblings()
-            if idle or other is None or other <= 0 or other + 1 < share:
-                return self._reserve_for_next()
-        return False
-
-    def _reserve_for_next(self) -> bool:
-        try:
-            self.waiting.popleft()
-        except IndexError:  # another loop was faster
-            return False
-        return True
-
-
-UNSHARED: Final = SlotQueue()
-"""For slots that no loop uses."""
-
-
 class ThreadItemLoop(ItemRunner):
     """A lease in one thread, in which item after item of a batch runs."""
 
@@ -168,6 +110,10 @@ class ThreadItemLoop(ItemRunner):
     def __init__(self, batch: Batch[Any], slot_queue: SlotQueue) -> None:
         super().__init__(batch)
         self._slot_queue = slot_queue
+
+    def nudge(self) -> None:
+        """See `SlotHolder.nudge`."""
+        self.batch.pending.put(None)
 
     def _record_start(self) -> None:
         """Note where and when this begins."""

@@ -1,4 +1,4 @@
-"""One blocking call in a thread, and the way back from any thread to the event loop.
+"""Calls and batches in threads.
 
 Rules of this module (rules 5 to 8 and 11):
 
@@ -22,76 +22,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 import anyio
 import anyio.to_thread
 
-from ..._core.call import Call
-from ..._core.checks import check_blocking, check_timeout
-from ..._system.eventloop import threadsafe_caller
+from ..._system.eventloop import NO_LIMIT, cancellation_types, threadsafe_caller
 from ..._system.terminal import note_modes
-from ..._system.wakeup import waking_the_loop
 from ..base import Worker
-from ..call_timeout import run_within
+from ..slots import UNSHARED
 from ..starvation import holders, watching
-from .item_loop import UNSHARED, ThreadItemLoop
+from .item_loop import ThreadItemLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self, TypeVarTuple
 
     from ..._core.batch import Batch
-    from ..._core.call import SlotLease
+    from ..._core.call import Call, SlotLease
     from ..._core.registry import RunningCall
-    from .item_loop import SlotQueue
+    from ..slots import SlotQueue
 
-    ArgsT = TypeVarTuple("ArgsT")
 
 T = TypeVar("T")
-
-
-async def run_sync(
-    func: Callable[[*ArgsT], T],
-    *args: *ArgsT,
-    limiter: anyio.CapacityLimiter | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109 - from when the call begins
-) -> T:
-    """Run one blocking call in a thread, without a runner, and return its result.
-
-    ``await run_sync(f, x)`` does what ``await anyio.to_thread.run_sync(f, x,
-    abandon_on_cancel=True)`` does, and also asks the call to stop when its caller is cancelled,
-    never holds up the exit of the process, and holds its slot until the thread has really ended.
-    Under asyncio it takes the place of ``await asyncio.to_thread(f, x)``. For keyword arguments
-    use `functools.partial`.
-
-    Under asyncio the first call replaces AnyIO's ``WorkerThread`` by a daemon thread, for all users
-    of `anyio.to_thread` in this process. `asyncio.to_thread` does not go through asyncrun, unless
-    an `Executor` is the loop's default executor.
-
-    On cancel: the await ends at once; the thread runs on, and its `stop_token` is set. A result
-    that it still returns is dropped; an exception other than `Stopped` is logged.
-
-    Args:
-        func: A plain function.
-        *args: Its positional arguments.
-        limiter: Where to take a slot; by default AnyIO's
-            `~anyio.to_thread.current_default_thread_limiter`, of 40. It belongs to one run of one
-            event loop: what is abandoned when the loop ends cannot give its slot back.
-        timeout: Seconds, above 0, that the call may take from when it begins, which is not before
-            it has a slot. Then the await ends with a `CallTimeoutError`, as on a cancellation.
-            None means no limit.
-
-    Returns:
-        What ``func`` returns.
-
-    Raises:
-        CallTimeoutError: The call took longer than ``timeout`` (a `TimeoutError`; any other one is
-            an error of ``func`` itself).
-        TypeError: ``func`` is not a plain function.
-        ValueError: ``timeout`` is not above 0.
-    """
-    check_blocking("run_sync()", func)
-    check_timeout("timeout", timeout)
-    slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter
-    call, run = Call(func, args), ThreadWorker(slots).run
-    with waking_the_loop():
-        return await (run(call) if timeout is None else run_within(run, call, timeout))
 
 
 @final
@@ -246,36 +193,6 @@ class ThreadWorker(Worker):
     def _free_slot(self, lease: SlotLease[Any]) -> None:
         self._slots.release_on_behalf_of(lease)
         self._on_abandoned_call_end()
-
-
-def cancellation_types() -> tuple[type[BaseException], ...]:
-    """Give what `anyio.from_thread` raises in a call that was abandoned."""
-    if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
-        return (anyio.get_cancelled_exc_class(),)
-    return (anyio.get_cancelled_exc_class(), futures.CancelledError)
-
-
-@final
-class _NoLimit(anyio.CapacityLimiter):
-    """What AnyIO takes and gives back in place of a slot: nothing, and without a checkpoint."""
-
-    def __new__(cls) -> Self:
-        return object.__new__(cls)
-
-    async def __aenter__(self) -> None:
-        """Take nothing (AnyIO calls this under asyncio)."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """Give nothing back."""
-
-    async def acquire_on_behalf_of(self, borrower: object) -> None:
-        """Take nothing (AnyIO calls this under Trio)."""
-
-    def release_on_behalf_of(self, borrower: object) -> None:
-        """Give nothing back."""
-
-
-NO_LIMIT: Final = _NoLimit()
 
 
 #

@@ -20,16 +20,10 @@ from asyncrun._core.stop import current_token, token_by_thread
 from asyncrun._workers.process import spawn
 from asyncrun._workers.process.child import main as main_module
 from asyncrun._workers.process.child import parent_watch
-from asyncrun._workers.process.child.main import (
-    NO_PERMIT,
-    Code,
-    WorkerBootstrap,
-    WorkerMain,
-    _open_socket,
-    can_spin,
-)
+from asyncrun._workers.process.child.main import WorkerBootstrap, WorkerMain, _open_socket, can_spin
 from asyncrun._workers.process.child.parent_watch import watch
 from asyncrun._workers.process.ipc.framing import Decoder, Frame, encode
+from asyncrun._workers.process.ipc.protocol import NO_PERMIT, Code
 from asyncrun._workers.remote.serialization import dumps, loads, raise_error
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from asyncrun._workers.process.child.main import Code
 from asyncrun._workers.process.handle import WorkerProcess, _after_fork
 from asyncrun._workers.process.ipc.framing import Frame, encode
+from asyncrun._workers.process.ipc.protocol import Code
 from asyncrun._workers.process.loop_reader import make_reader
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ import pytest
 from asyncrun import Stopped, WorkerDied
 from asyncrun._core.batch import DISCARDED, FAILED, SUCCEEDED, Batch
 from asyncrun._core.errors import WorkerStartError
-from asyncrun._workers.process.child.main import Code
-from asyncrun._workers.process.handle import WorkerGone
 from asyncrun._workers.process.ipc.framing import CHUNK, Frame
+from asyncrun._workers.process.ipc.protocol import Code
 from asyncrun._workers.remote.call import MAX_ATTEMPTS
+from asyncrun._workers.remote.endpoint import WorkerGone
 from asyncrun._workers.remote.item_loop import RemoteItemLoop
 from asyncrun._workers.remote.serialization import dumps, loads
+from asyncrun._workers.slots import SlotQueue
 from asyncrun._workers.thread import item_loop
-from asyncrun._workers.thread.item_loop import SlotQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

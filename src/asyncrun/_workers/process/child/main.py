@@ -36,34 +36,23 @@ import time
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from enum import IntEnum
 from multiprocessing import process, spawn
 from typing import TYPE_CHECKING, Any, Final, final
 
 from asyncrun._core.errors import Stopped
-from asyncrun._core.registry import function_name, user_code_entry
+from asyncrun._core.registry import user_code_entry
+from asyncrun._core.report import function_name
 from asyncrun._core.stop import StopToken, current_token, token_by_thread
 from asyncrun._system.cpu import usable_cores
 
 from ...remote.serialization import dump_error, dumps, loads
 from ..ipc.framing import Decoder, Frame, encode
+from ..ipc.protocol import NO_PERMIT, Code
 from .parent_watch import start_watch, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-
-
-class Code(IntEnum):
-    """What a frame from a worker process says."""
-
-    READY = 0
-    RETURNED = 1
-    RAISED = 2
-
-
-NO_PERMIT: Final = 256
-"""In place of a generation: the call may begin."""
 
 
 SPIN_TIME: Final = 0.0002

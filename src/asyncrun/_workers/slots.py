@@ -1,0 +1,91 @@
+"""The waiters for the slots of one worker, and the loops that can give a slot up.
+
+Rules of this module:
+
+- While a waiter is queued, a loop gives its slot up after about one item's time.
+- A waiter: enter the queue, then nudge idle loops. A loop: register as idle, then read the queue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._core.call import SlotLease
+
+
+class SlotHolder(Protocol):
+    """A lease that can give up its slot between two items."""
+
+    def siblings(self) -> Sequence[SlotLease[Any]] | None:
+        """See `SlotLease.siblings`."""
+        ...
+
+    def active_siblings(self) -> int:
+        """See `SlotLease.active_siblings`."""
+        ...
+
+    def nudge(self) -> None:
+        """Wake the holder if it is idle, so that it reads the queue; from any thread."""
+        ...
+
+
+@final
+class SlotQueue:
+    """The waiters for a slot of one worker, and the idle loops that hold one."""
+
+    __slots__ = ("_idle", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[SlotLease[Any]] = deque()
+        self._idle: dict[SlotHolder, None] = {}
+
+    def add_waiter(self, lease: SlotLease[Any]) -> None:
+        """Note that somebody waits."""
+        self.waiting.append(lease)
+        for loop in list(self._idle):
+            loop.nudge()
+
+    def remove_waiter(self, lease: SlotLease[Any]) -> None:
+        """Note that this one waits no longer."""
+        try:  # noqa: SIM105 - suppress() is slow
+            self.waiting.remove(lease)
+        except ValueError:
+            pass  # a loop has promised it a slot
+
+    def mark_idle(self, loop: SlotHolder) -> None:
+        """Note that a loop has nothing to do."""
+        self._idle[loop] = None
+
+    def mark_busy(self, loop: SlotHolder) -> None:
+        """Note that a loop has something to do, or ends."""
+        del self._idle[loop]
+
+    def should_yield(self, loop: SlotHolder, *, idle: bool) -> bool:
+        """Tell whether a loop is to give up its slot; if so, it is promised to who waits longest.
+
+        A call has a right to it, and so has another batch that has none, or so few that giving
+        it one does not only swap the two.
+        """
+        mine, share = loop.siblings(), loop.active_siblings()
+        for lease in list(self.waiting):
+            if lease.siblings() is mine:
+                continue
+            other = lease.active_siblings()
+            if idle or other is None or other <= 0 or other + 1 < share:
+                return self._reserve_for_next()
+        return False
+
+    def _reserve_for_next(self) -> bool:
+        try:
+            self.waiting.popleft()
+        except IndexError:  # another loop was faster
+            return False
+        return True
+
+
+UNSHARED: Final = SlotQueue()
+"""For slots that no loop uses."""
