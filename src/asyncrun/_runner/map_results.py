@@ -2,18 +2,16 @@
 
 Rules of this module:
 
-- Here is the reader's side: to enter, to read, to leave; and what sees to it that there are
-  workers, and that items which take too long have an outcome.
+- Here is the reader's side: to enter, to read, to leave.
 - What ends a map closes its batch first: nothing more begins, and what runs is asked to stop.
-- Where items run is the business of a `Worker`, how they are taken of `map_input`, and how outcomes
-  come here of `_core.batch`.
+- `map_input` takes the items, `map_scheduler` sees to their slots and time-outs, and `_core.batch`
+  brings the outcomes here.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final
 
@@ -21,21 +19,18 @@ import anyio
 import anyio.lowlevel
 
 from .._core.batch import PENDING, SUCCEEDED, Batch
-from .._core.errors import ItemTimeoutError, WrongStateError
-from .._core.registry import pid_of
+from .._core.errors import WrongStateError
 from .._system.eventloop import cancellation_types
 from .._workers.starvation import warn
 from .group import State, stop_reason
 from .map_input import YIELD_INTERVAL, MapInput
+from .map_scheduler import MapScheduler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable
     from types import TracebackType
     from typing import Self
 
-    from anyio.abc import TaskGroup
-
-    from .._core.registry import RunningCall
     from .._workers.base import Worker
     from .group import Group
 
@@ -77,9 +72,7 @@ class MapResults(Generic[T_co]):
         worker: Worker,
     ) -> None:
         self._options = options
-        self._max_concurrency = options.max_concurrency
         self._group = group
-        self._worker = worker
         self._batch: Batch[Any] = Batch(
             func,
             owner=group.owner,
@@ -89,18 +82,18 @@ class MapResults(Generic[T_co]):
             request_consumer=self._request_consumer,
             silent_late_errors=cancellation_types(),
         )
+        self._scheduler = MapScheduler(
+            self._batch, worker, options.max_concurrency, on_consumer_end=self._notify
+        )
         self._input = MapInput(items, self._batch, options.buffersize, options.max_concurrency)
         self._state = State.NEW
         self._exit_stack = ExitStack()
-        self._tasks: TaskGroup | None = None
         self._opened = anyio.Event()
         self._changed = anyio.Event()
         self._read_lock = anyio.Lock(fast_acquire=True)
         self._yield_at = 0.0
         self._has_failed = False
-        self._request_pending = False
         self._stalled_checks = 0
-        self._context = Context()
 
     def __repr__(self) -> str:
         return f"<map of {self._batch.function} by {self._group.owner!r}>"
@@ -136,13 +129,14 @@ class MapResults(Generic[T_co]):
         self._group.check_entered("Runner.map()")
         self._state = State.ENTERED
         self._batch.closed = False
-        self._context = copy_context()  # for the items, whoever reads the results
+        self._scheduler.take_context()
         self._exit_stack.enter_context(self._group.token.on_stop(self._on_stop))
         try:
             self._group.spawn(self._hold_task_group(), repr(self))
             await self._opened.wait()
-            if not self._batch.closed and self._pull() and self._tasks is not None:
-                self._tasks.start_soon(self._prefill)
+            tasks = self._scheduler.tasks
+            if not self._batch.closed and self._pull() and tasks is not None:
+                tasks.start_soon(self._prefill)
         except BaseException:
             self._batch.close("its map was left")
             self._close()
@@ -173,15 +167,18 @@ class MapResults(Generic[T_co]):
             self._close()
             del exc, traceback
             with anyio.move_on_after(self._group.grace, shield=True):
-                await self._wait_while(lambda: self._tasks is not None)
+                await self._wait_while(lambda: self._scheduler.tasks is not None)
 
     def _is_ending(self) -> bool:
-        if self._tasks is None:  # nobody tells any longer when something has ended
+        if self._scheduler.tasks is None:  # nobody tells any longer when something has ended
             return False
         stuck = list(self._batch.abandoned)
         return len(self._batch.consumers) > len(stuck) or any(
             item.is_cooperative() for item in stuck
         )
+
+    def _notify(self) -> None:
+        self._changed.set()
 
     async def _wait_while(self, busy: Callable[[], bool]) -> None:
         while busy():
@@ -190,8 +187,8 @@ class MapResults(Generic[T_co]):
 
     def _close(self) -> None:
         self._state = State.EXITED
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        if self._scheduler.tasks is not None:
+            self._scheduler.tasks.cancel_scope.cancel()
         self._exit_stack.close()
         self._batch.notify_reader()
         self._batch.detach_reader()
@@ -199,20 +196,21 @@ class MapResults(Generic[T_co]):
     async def _hold_task_group(self) -> None:
         """Hold the tasks of this map, so that one cancellation ends them all."""
         try:
-            async with anyio.create_task_group() as self._tasks:
+            async with anyio.create_task_group() as tasks:
+                self._scheduler.tasks = tasks
                 self._opened.set()
                 if self._state is State.ENTERED:
-                    self._tasks.start_soon(self._input.pull_async, self._request_consumer)
-                    if self._options.item_timeout is not None:
-                        self._tasks.start_soon(self._enforce_timeouts, self._options.item_timeout)
+                    tasks.start_soon(self._input.pull_async, self._request_consumer)
+                    if (timeout := self._options.item_timeout) is not None:
+                        tasks.start_soon(self._scheduler.enforce_timeouts, timeout)
                     await anyio.sleep_forever()
             self._fail_if_cancelled_alone()
         except anyio.get_cancelled_exc_class() as exc:
             self._group.cancel(stop_reason(exc))  # it is the group that is being cancelled
             raise
         finally:
-            self._tasks = None
-            self._changed.set()
+            self._scheduler.tasks = None
+            self._notify()
 
     def _fail_if_cancelled_alone(self) -> None:
         if not self._batch.closed:
@@ -282,9 +280,9 @@ class MapResults(Generic[T_co]):
             self._stalled_checks = 0
             return
         # The first look may come in the very moment in which a call was asked to stop.
-        self._stalled_checks = self._stalled_checks + 1 if self._is_stalled() else 0
+        self._stalled_checks = self._stalled_checks + 1 if self._scheduler.is_stalled() else 0
         if self._stalled_checks == STALL_CHECKS:
-            warn(self, "waits", self._holders())
+            warn(self, "waits", self._scheduler.holders())
 
     def _is_ready(self) -> bool:
         queue = self._batch.output
@@ -317,14 +315,13 @@ class MapResults(Generic[T_co]):
         finally:
             del error
 
-    #
-    # The workers
-    #
-
     def _pull(self) -> bool:
         has_more = self._input.pull()
         self._request_consumer()
         return has_more
+
+    def _request_consumer(self) -> None:
+        self._scheduler.request_consumer()
 
     async def _prefill(self) -> None:
         """Take what there is room for, though nobody reads yet, so that no slot is without work."""
@@ -334,69 +331,6 @@ class MapResults(Generic[T_co]):
             await anyio.lowlevel.checkpoint()
             # If the reader has just taken some, it is not for this to take time as well.
             has_more = self._input.pulled != pulled or self._pull()
-
-    def _request_consumer(self) -> None:
-        """Ask for one more slot if there is work for it; the next one when this one is there."""
-        batch = self._batch
-        if (
-            len(batch.consumers) < self._max_concurrency
-            and not self._request_pending
-            and batch.needs_consumer()
-            and self._tasks is not None
-        ):
-            self._request_pending = True
-            self._context.copy().run(self._tasks.start_soon, self._run_consumer)
-
-    async def _run_consumer(self) -> None:
-        is_admitted = is_over = False
-
-        def on_slot() -> None:
-            nonlocal is_admitted
-            is_admitted = True
-            self._request_pending = False
-            self._request_consumer()
-
-        try:
-            await self._worker.serve(self._batch, on_slot)
-        except RuntimeError as exc:
-            if not self._batch.consumers:
-                self._batch.fail(exc)
-            self._max_concurrency = len(
-                self._batch.consumers
-            )  # there are no more threads to be had
-        except BaseException:
-            is_over = True
-            self._max_concurrency = 0  # it is cancelled: no other one is to take its place
-            raise
-        finally:
-            if not is_admitted:
-                self._request_pending = False
-            if not is_over:
-                self._changed.set()
-                self._request_consumer()
-
-    async def _enforce_timeouts(self, timeout: float) -> None:  # noqa: ASYNC109 - it is each item's
-        """See to it that items which take too long have an outcome."""
-        batch = self._batch
-        while True:
-            now = time.monotonic()
-            # Not while its process is being started.
-            running = [item for item in list(batch.running) if pid_of(item) != 0]
-            for item in running:
-                if item.started + timeout <= now:
-                    error = ItemTimeoutError(batch.function, timeout, item.arg)
-                    batch.time_out(item, error, f"it took longer than {timeout:g} s")
-            oldest = min((item.started for item in running), default=now)
-            await anyio.sleep(max(oldest + timeout - now, YIELD_INTERVAL))
-
-    def _is_stalled(self) -> bool:
-        """Tell whether nothing goes on before a call ends that was asked to stop (rule 7)."""
-        return not self._batch.pending.empty() and bool(self._holders())
-
-    def _holders(self) -> Sequence[RunningCall]:
-        """Return the calls that were asked to stop and hold every slot that this may take."""
-        stuck = list(self._batch.abandoned)
-        return stuck if len(stuck) >= self._max_concurrency else self._worker.holders()
 
 
 def _raisable(error: BaseException) -> BaseException:

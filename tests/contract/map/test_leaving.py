@@ -246,14 +246,14 @@ async def test_nothing_spins_while_a_cancelled_block_cleans_up(
 
     async with anyio.create_task_group() as outer, Runner(max_threads=2) as runner:
         results = runner.map(lambda blocked: blocked.stuck(), [blocked] * 9)
-        serve = results._run_consumer
+        serve = results._scheduler._run_consumer
 
         async def counted() -> None:
             nonlocal begun
             begun += 1
             await serve()
 
-        monkeypatch.setattr(results, "_run_consumer", counted)
+        monkeypatch.setattr(results._scheduler, "_run_consumer", counted)
         async with results:
             await blocked.inside.wait()
             outer.cancel_scope.cancel()

@@ -11,6 +11,7 @@ import pytest
 
 from asyncrun import CallTimeoutError, ItemTimeoutError, Runner, stop_token
 from asyncrun._runner import map_results
+from asyncrun._runner.map_scheduler import MapScheduler
 from asyncrun._workers.thread.worker import ThreadWorker
 from tests.contract.conftest import PATIENCE, until
 
@@ -239,13 +240,13 @@ async def test_when_stuck_threads_hold_every_slot_it_says_so_once_and_goes_on_wh
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What a reader that waits has found whenever it looked whether its map is stuck."""
     found: list[bool] = []
-    is_stuck = map_results.MapResults[object]._is_stalled
+    is_stuck = MapScheduler.is_stalled
 
-    def look(results: map_results.MapResults[object]) -> bool:
-        found.append(is_stuck(results))
+    def look(scheduler: MapScheduler) -> bool:
+        found.append(is_stuck(scheduler))
         return found[-1]
 
-    monkeypatch.setattr(map_results.MapResults, "_is_stalled", look)
+    monkeypatch.setattr(MapScheduler, "is_stalled", look)
     return found
 
 
@@ -282,7 +283,7 @@ async def test_it_says_nothing_for_what_one_look_alone_has_found(
             blocked.released.set()
         return looks % 2 == 1  # as in the moment in which a call is asked to stop
 
-    monkeypatch.setattr(map_results.MapResults, "_is_stalled", is_stuck)
+    monkeypatch.setattr(MapScheduler, "is_stalled", is_stuck)
     async with Runner() as runner, runner.map(enter_door, [blocked]) as results:
         assert await anext(results) == "late"
     assert looks >= 6

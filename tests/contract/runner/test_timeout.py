@@ -357,4 +357,4 @@ async def test_a_timer_that_rings_too_early_rings_again(monkeypatch: pytest.Monk
 
 async def test_a_map_of_processes_knows_what_holds_its_slots() -> None:
     async with Runner(max_processes=1) as runner:
-        assert runner.map(int, [], worker="process")._worker.holders() == []
+        assert runner.map(int, [], worker="process")._scheduler.holders() == []

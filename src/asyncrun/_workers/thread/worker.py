@@ -7,17 +7,14 @@ Rules of this module (rules 5 to 8 and 11):
 - A slot is given back when the thread has really ended. AnyIO gives it back on cancellation under
   asyncio and at the end under Trio; so the slot is taken here, and AnyIO gets a limiter without a
   limit.
-- No thread that runs a call holds up the exit of the process. Under Trio threads are daemons;
-  under asyncio AnyIO's are not, and this is the one module that touches a private name of AnyIO to
-  change it.
+- No thread that runs a call holds up the exit of the process (see `anyio_patch`).
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-import warnings
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 
 import anyio
 import anyio.to_thread
@@ -27,6 +24,12 @@ from ..._system.terminal import note_modes
 from ..base import Worker
 from ..slots import UNSHARED
 from ..starvation import holders, watching
+from .anyio_patch import (
+    NotDaemonError,
+    check_daemon,
+    make_threads_daemons,
+    stop_idle_thread,
+)
 from .item_loop import ThreadItemLoop
 
 if TYPE_CHECKING:
@@ -128,7 +131,7 @@ class ThreadWorker(Worker):
 
         On cancel: as `Worker.run`.
         """
-        _patch_anyio_worker_thread()
+        make_threads_daemons()
         error = None
         try:
             while True:
@@ -136,8 +139,8 @@ class ThreadWorker(Worker):
                     return await anyio.to_thread.run_sync(
                         self._thread_main, lease, abandon_on_cancel=True, limiter=NO_LIMIT
                     )
-                except _NotDaemonError as refusal:
-                    _stop_idle_thread(refusal.thread)
+                except NotDaemonError as refusal:
+                    stop_idle_thread(refusal.thread)
         except BaseException as exc:
             error = exc
             raise
@@ -165,8 +168,7 @@ class ThreadWorker(Worker):
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
         # closed at exit while a call holds its lock, CPython would abort.
         _pinned = sys.stdin, sys.stdout, sys.stderr
-        if not (thread := threading.current_thread()).daemon and _patched:
-            raise _NotDaemonError(thread)
+        check_daemon()
         return self._run_lease(lease)
 
     def _run_lease(self, lease: SlotLease[T]) -> T:
@@ -193,46 +195,3 @@ class ThreadWorker(Worker):
     def _free_slot(self, lease: SlotLease[Any]) -> None:
         self._slots.release_on_behalf_of(lease)
         self._on_abandoned_call_end()
-
-
-#
-# AnyIO's private name. `anyio._backends._asyncio.WorkerThread` is a `threading.Thread` that is not
-# a daemon, so `threading._shutdown` joins it at exit, for as long as its call is stuck. A daemon
-# in its place changes only what becomes of threads that were abandoned.
-#
-
-_MODULE: Final = "anyio._backends._asyncio"
-_patched = False
-
-
-class _NotDaemonError(Exception):
-    """This thread was started before the patch: a call must not run in it."""
-
-    def __init__(self, thread: threading.Thread) -> None:
-        super().__init__(f"{thread.name} is not a daemon")
-        self.thread = thread
-
-
-def _patch_anyio_worker_thread() -> None:
-    global _patched  # noqa: PLW0603 - it tells what was done to another module's global
-    if _patched or (backend := sys.modules.get(_MODULE)) is None:
-        return
-    original: type[threading.Thread] | None = getattr(backend, "WorkerThread", None)
-    if original is None:
-        message = f"{_MODULE} has no WorkerThread: a stuck call will hold up the exit"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-        return
-
-    class WorkerThread(original):  # type: ignore[misc, valid-type]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.daemon = True
-
-    backend.WorkerThread = WorkerThread  # type: ignore[attr-defined]
-    _patched = True
-
-
-def _stop_idle_thread(thread: Any) -> None:
-    # What AnyIO does with a thread that was idle for too long.
-    thread.root_task.remove_done_callback(thread.stop)
-    thread.stop()
