@@ -10,9 +10,7 @@ Rules of this module:
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, final, overload
-
-import anyio
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, final, overload
 
 from .._core.call import Call
 from .._core.checks import (
@@ -23,12 +21,10 @@ from .._core.checks import (
     check_seconds,
     check_timeout,
 )
-from .._core.errors import UnknownWorkerError
 from .._core.registry import CallInfo, snapshot
 from .._core.report import function_name
 from .._workers.call_timeout import run_within
-from .._workers.slots import SlotQueue
-from .._workers.thread.worker import ThreadWorker
+from .._workers.kinds import WorkerOptions, make_worker
 from .group import Group
 from .map_results import MapResults, Options
 
@@ -37,17 +33,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVarTuple
 
+    import anyio
+
     from .._workers.base import Worker
 
     ArgsT = TypeVarTuple("ArgsT")
 
 A = TypeVar("A")
 T = TypeVar("T")
-
-KINDS: Final = ("thread", "process")
-
-DEFAULT_THREADS: Final = 40
-"""What AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
 
 
 @final
@@ -125,9 +118,13 @@ class Runner:
         check_count("max_tasks_per_child", max_tasks_per_child)
         if initializer is not None:
             check_blocking("Runner(initializer=)", initializer)
-        self._max_threads = DEFAULT_THREADS if max_threads is None else max_threads
-        self._max_processes = max_processes
-        self._in_processes = initializer and (initializer, initargs), max_tasks_per_child, grace
+        self._options = WorkerOptions(
+            max_threads=max_threads,
+            max_processes=max_processes,
+            initializer=initializer and (initializer, initargs),
+            max_tasks_per_child=max_tasks_per_child,
+            grace=grace,
+        )
         self._name = name
         self._group = Group(
             self, grace=grace, drain_timeout=drain_timeout, on_close=self._end_workers
@@ -394,30 +391,8 @@ class Runner:
         self._group.check_entered(caller)
         check_blocking(caller, func)
         if kind not in self._workers:
-            if kind not in KINDS:
-                raise UnknownWorkerError(kind, KINDS)
-            self._workers[kind] = self._make_worker(kind)
+            self._workers[kind] = make_worker(kind, self._options, self._group.notify)
         return self._workers[kind]
-
-    def _make_worker(self, kind: str) -> Worker:
-        on_abandoned_call_end = self._group.notify
-        if kind == "thread":
-            return ThreadWorker(
-                anyio.CapacityLimiter(self._max_threads),
-                on_abandoned_call_end=on_abandoned_call_end,
-                slot_queue=SlotQueue(),
-            )
-        from .._system.cpu import usable_cores  # noqa: PLC0415 - rarely needed
-        from .._workers.process.pool import ProcessPool  # noqa: PLC0415
-        from .._workers.process.worker import ProcessWorker  # noqa: PLC0415
-
-        slots = anyio.CapacityLimiter(self._max_processes or usable_cores())
-        return ProcessWorker(
-            slots,
-            ProcessPool(*self._in_processes),
-            on_abandoned_call_end=on_abandoned_call_end,
-            slot_queue=SlotQueue(),
-        )
 
     async def _end_workers(self) -> None:
         for worker in self._workers.values():
