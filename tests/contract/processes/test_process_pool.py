@@ -18,7 +18,6 @@ import anyio.to_thread
 import pytest
 
 from asyncrun import Runner, StopSource
-from asyncrun._workers import process_group
 from asyncrun._workers.process import pool
 from asyncrun._workers.process.ipc.channels import ProcessChannels, Ready
 from asyncrun._workers.process.ipc.protocol import Code
@@ -282,7 +281,7 @@ async def test_a_start_that_fails_half_way_leaves_no_process(
 
     async with Runner(max_processes=1) as runner:
         with monkeypatch.context() as patch:
-            patch.setattr(process_group, "kill_group_with_parent", fail)
+            patch.setattr("asyncrun._workers.process.spawn.kill_group_with_parent", fail)
             with pytest.raises(RuntimeError, match="Cannot allocate memory"):
                 await runner.run_sync(misbehaving_calls.pid, worker="process")
         wait_until(lambda: is_gone(started[0]))

@@ -19,7 +19,7 @@ import time
 import weakref
 from functools import partial
 from multiprocessing import process as this_process
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError, describe_exit, first_leaf
 from ..._core.stop import StopToken
@@ -29,7 +29,8 @@ from ..remote.serialization import dumps, raise_error
 from .child.main import WorkerBootstrap
 from .ipc.channels import ProcessChannels, Ready
 from .ipc.framing import Frame, encode
-from .ipc.protocol import NO_PERMIT, Code
+from .ipc.protocol import NO_PERMIT
+from .loop_reader import make_reader
 from .spawn import SpawnContext, spawn_worker
 from .stop_sequence import StopSequence
 
@@ -37,28 +38,12 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Sequence
 
+    from .loop_reader import ResponseReader
+
     Initializer = tuple[Callable[..., object], tuple[object, ...]]
 
 LIVENESS_INTERVAL: Final = 1.0
 """Seconds between two looks whether a process lives whose end of a socket a fork may hold."""
-
-
-class ResponseReader(Protocol):
-    """What hears, in an event loop, that a process has answered."""
-
-    async def receive(self) -> Frame | None:
-        """Wait for an answer.
-
-        On cancel: nothing is lost.
-
-        Returns:
-            The answer; None if the process has ended, or its call is asked to stop.
-        """
-        ...
-
-    def close(self) -> None:
-        """Hear no more; from any thread."""
-        ...
 
 
 @final
@@ -76,7 +61,6 @@ class WorkerProcess:
         calls_used: How many of them were not taken back.
         known_function: The function, pickled, that it knows already.
         reader: What hears it in an event loop, if anything does.
-        interrupt_wait: Wakes that one, from any thread and from a signal handler.
 
     Raises:
         OSError: There are no more descriptors.
@@ -88,7 +72,6 @@ class WorkerProcess:
     calls_used: int
     known_function: bytes
     reader: ResponseReader | None
-    interrupt_wait: Callable[[], None]
 
     def __init__(self, initializer: Initializer | None, grace: float) -> None:
         self.channels = ProcessChannels()
@@ -97,7 +80,6 @@ class WorkerProcess:
         self.calls_used = 0
         self.known_function = b""
         self.reader = None
-        self.interrupt_wait = _do_nothing
         self._revoked = 0
         self._initializer = initializer
         self._grace = grace
@@ -134,7 +116,7 @@ class WorkerProcess:
                 raise
             how = describe_exit(max(exc.returncode, 0), -min(exc.returncode, 0) or None)
             raise WorkerStartError(name, f"it {how} as it began") from None
-        if frame is not None and frame.code == Code.RAISED:
+        if frame is not None and frame.is_error:
             what = str(frame.extra, "utf-8")
             try:
                 raise_error(frame.body, what)
@@ -203,7 +185,7 @@ class WorkerProcess:
         """Close what leads to it."""
         if self.reader is not None:
             self.reader.close()
-            self.reader, self.interrupt_wait = None, _do_nothing
+            self.reader = None
         self.channels.close()
         lifeline, self._lifeline = self._lifeline, ()
         for fd in lifeline:
@@ -269,7 +251,8 @@ class WorkerProcess:
     def wake(self) -> None:
         """Look at the stop flag; from any thread and from a signal handler."""
         self.channels.wake()
-        self.interrupt_wait()
+        if (reader := self.reader) is not None:
+            reader.interrupt()
 
     def stop_requested(self) -> bool:
         """Tell whether the call is asked to stop."""
@@ -316,6 +299,15 @@ class WorkerProcess:
                 raise WorkerGone(self._reap())
             if not self.channels.has_ended and not self._wait_io(until):
                 return None
+
+    async def receive_async(self) -> Frame | None:
+        """See `Endpoint.receive_async`.
+
+        On cancel: nothing is lost.
+        """
+        if self.reader is None:
+            self.reader = make_reader(self)
+        return await self.reader.receive()
 
     def _send_all(self, contents: Sequence[memoryview | bytes]) -> bool:
         """Send bytes; tell whether all of them went off."""
@@ -380,10 +372,6 @@ IMPORTING: Final = (
     "it imports the main module, which starts the program once more; "
     "put what starts it below `if __name__ == '__main__':`"
 )
-
-
-def _do_nothing() -> None:
-    pass
 
 
 _known: Final[weakref.WeakSet[WorkerProcess]] = weakref.WeakSet()

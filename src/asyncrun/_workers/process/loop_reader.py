@@ -11,24 +11,63 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Protocol, final
 
 import anyio
 import anyio.lowlevel
 
 from ..._system.eventloop import threadsafe_caller
-from .handle import ResponseReader
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .handle import WorkerProcess
+    from .ipc.channels import ProcessChannels
     from .ipc.framing import Frame
 
 
-def make_reader(process: WorkerProcess) -> ResponseReader:
-    """Make what hears a process in this event loop."""
+class Process(Protocol):
+    """What a reader knows of a worker process; see `WorkerProcess`."""
+
+    channels: ProcessChannels
+
+    def stop_requested(self) -> bool:
+        """See `WorkerProcess.stop_requested`."""
+        ...
+
+    def poll(self) -> bool:
+        """See `WorkerProcess.poll`."""
+        ...
+
+    def receive_nowait(self) -> Frame | None:
+        """See `WorkerProcess.receive_nowait`."""
+        ...
+
+    def unread(self, frame: Frame) -> None:
+        """See `WorkerProcess.unread`."""
+        ...
+
+
+class ResponseReader(Protocol):
+    """Waits for the responses of a worker process in an event loop."""
+
+    async def receive(self) -> Frame | None:
+        """See `Endpoint.receive_async`.
+
+        On cancel: nothing is lost.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Let `receive` return None if the stop flag is set; from any thread and signal handler."""
+        ...
+
+    def close(self) -> None:
+        """Close what the event loop watches; from any thread."""
+        ...
+
+
+def make_reader(process: Process) -> ResponseReader:
+    """Return a reader for a process and this event loop."""
     loop = anyio.lowlevel.current_token().native_token
     if "asyncio" in sys.modules:
         import asyncio  # noqa: PLC0415 - under Trio it need not be there
@@ -40,7 +79,7 @@ def make_reader(process: WorkerProcess) -> ResponseReader:
 
 @final
 class _PollingReader(ResponseReader):
-    def __init__(self, process: WorkerProcess) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
 
     async def receive(self) -> Frame | None:
@@ -50,13 +89,16 @@ class _PollingReader(ResponseReader):
             if (frame := process.receive_nowait()) is not None or not process.poll():
                 return frame
 
+    def interrupt(self) -> None:
+        """Do nothing: `WorkerProcess.wake` has made the descriptor readable."""
+
     def close(self) -> None:
-        pass
+        """Do nothing: nothing was registered."""
 
 
 @final
 class _AsyncioReader(ResponseReader):
-    def __init__(self, process: WorkerProcess, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, process: Process, loop: asyncio.AbstractEventLoop) -> None:
         self._process = process
         self._loop = loop
         self._socket = process.channels.dup()
@@ -66,7 +108,6 @@ class _AsyncioReader(ResponseReader):
         self._future: asyncio.Future[Frame | None] | None = None
         self._call_soon_threadsafe = threadsafe_caller()
         self._pid = os.getpid()
-        process.interrupt_wait = partial(self._call_soon_threadsafe, self._interrupt_wait)
 
     async def receive(self) -> Frame | None:
         if self._process.stop_requested() or self._process.channels.has_ended:
@@ -109,6 +150,9 @@ class _AsyncioReader(ResponseReader):
     def _interrupt_wait(self) -> None:
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
+
+    def interrupt(self) -> None:
+        self._call_soon_threadsafe(self._interrupt_wait)
 
     def close(self) -> None:
         if self._loop.is_closed() or os.getpid() != self._pid:  # or this is a forked child

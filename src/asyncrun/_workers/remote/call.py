@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 from ..._core.call import SlotLease
 from ..._core.errors import SerializationError, Stopped
 from ..._core.stop import StopCallback
-from ..process.ipc.framing import CHUNK
-from ..process.ipc.protocol import Code
-from ..process.loop_reader import make_reader
-from .endpoint import WorkerGone
+from .endpoint import SMALL, WorkerGone
 from .errors import WorkerDied
 from .serialization import dumps, has_no_globals, loads, pickles_by_name, raise_error
 
@@ -29,9 +26,7 @@ if TYPE_CHECKING:
 
     from ..._core.call import Call
     from ..._core.registry import RunningCall
-    from ..process.handle import WorkerProcess
-    from ..process.ipc.framing import Frame
-    from ..process.pool import ProcessPool
+    from .endpoint import Endpoint, EndpointPool, Response
 
 T = TypeVar("T")
 
@@ -66,13 +61,13 @@ class RemoteCall(SlotLease[T]):
 
     was_sent_inline: bool
 
-    def __init__(self, call: Call[T], pool: ProcessPool) -> None:
+    def __init__(self, call: Call[T], pool: EndpointPool[Any]) -> None:
         self._call = call
         call.pid = 0
         self._pool = pool
         self._claimed = threading.Lock()
         self._pickled: tuple[bytes, bytes] | None = None
-        self._process: WorkerProcess | None = None
+        self._process: Endpoint | None = None
         self.was_sent_inline = False
         self._stop_callback: AbstractContextManager[None] = nullcontext()
 
@@ -116,10 +111,10 @@ class RemoteCall(SlotLease[T]):
             pickled = self._pickle()
         except SerializationError:  # the thread will find out
             return False
-        if sum(map(len, pickled)) > CHUNK or not self._pool.acquire_idle_nowait(self._attach):
+        if sum(map(len, pickled)) > SMALL or not self._pool.acquire_idle_nowait(self._attach):
             return False
         call.try_start()
-        self._send(cast("WorkerProcess", self._process))
+        self._send(cast("Endpoint", self._process))
         self.was_sent_inline = True
         return True
 
@@ -127,7 +122,7 @@ class RemoteCall(SlotLease[T]):
         """Tell whether it was begun lightly, has not ended, and no thread goes on with it."""
         return self.was_sent_inline and self._process is not None and not self._claimed.locked()
 
-    async def receive(self) -> Frame | None:
+    async def receive(self) -> Response | None:
         """Wait for the answer to a call that has begun lightly.
 
         On cancel: the call goes on.
@@ -135,13 +130,11 @@ class RemoteCall(SlotLease[T]):
         Returns:
             The answer; or None if it takes a thread to go on.
         """
-        process = cast("WorkerProcess", self._process)
-        if process.reader is None:
-            process.reader = make_reader(process)
-        frame = await process.reader.receive()
+        process = cast("Endpoint", self._process)
+        frame = await process.receive_async()
         if frame is None:
             return None
-        if len(frame.body) <= CHUNK and has_no_globals(frame.body) and process.is_usable():
+        if len(frame.body) <= SMALL and has_no_globals(frame.body) and process.is_usable():
             self._call.revive()  # the two may have come in the same turn of the loop
             return frame
         process.unread(frame)
@@ -156,9 +149,9 @@ class RemoteCall(SlotLease[T]):
             try:
                 if process is None:
                     process = self._start()
-                return self.finish(cast("Frame", process.receive(None)))
+                return self.finish(cast("Response", process.receive(None)))
             except WorkerGone as exc:
-                process = cast("WorkerProcess", process or self._process)
+                process = cast("Endpoint", process or self._process)
                 if exc.returncode is None:
                     raise Stopped(call.token.reason) from None
                 if not (process.take_revoked() and attempts):
@@ -166,15 +159,15 @@ class RemoteCall(SlotLease[T]):
             finally:
                 self._release_process()
 
-    def finish(self, frame: Frame) -> T:
+    def finish(self, frame: Response) -> T:
         """Give the result that was answered, or raise the error."""
         result: T = load_response(frame, self._call.function)
         return result
 
-    def _start(self) -> WorkerProcess:
+    def _start(self) -> Endpoint:
         call = self._call
         self._pickle()
-        process = self._pool.acquire(call.name)
+        process: Endpoint = self._pool.acquire(call.name)
         self._attach(process)
         if not process.pid:
             process.set_current_call(1, call.token)
@@ -182,7 +175,7 @@ class RemoteCall(SlotLease[T]):
         self._send(process)
         return process
 
-    def _attach(self, process: WorkerProcess) -> None:
+    def _attach(self, process: Endpoint) -> None:
         self._process = process
         self._stop_callback = StopCallback(self._call.token, process.wake, ())
         self._stop_callback.__enter__()
@@ -200,7 +193,7 @@ class RemoteCall(SlotLease[T]):
             self._pickled = self._pool.pickle_function(call.func, call.function), arguments
         return self._pickled
 
-    def _send(self, process: WorkerProcess) -> None:
+    def _send(self, process: Endpoint) -> None:
         function, arguments = self._pickle()
         call = self._call
         call.pid = process.pid
@@ -236,8 +229,8 @@ def _is_small(value: object, depth: int) -> bool:
     return len(items) <= MAX_INLINE_ITEMS and all(_is_small(item, depth - 1) for item in items)
 
 
-def load_response(frame: Frame, function: str) -> Any:
+def load_response(frame: Response, function: str) -> Any:
     """Give the result that a process has answered with, or raise the error."""
-    if frame.code == Code.RAISED:
+    if frame.is_error:
         raise_error(frame.body, f"{function}()")
     return loads(frame.body, f"the result of {function}()")

@@ -17,19 +17,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 from ..._core.batch import FAILED, MISSING, SUCCEEDED, Item
 from ..._core.errors import SerializationError, Stopped, WorkerStartError
 from ..._core.stop import StopCallback, StopToken
-from ..process.ipc.framing import CHUNK
 from ..thread.item_loop import TIME_SLICE, ThreadItemLoop
 from .call import MAX_ATTEMPTS, load_response
-from .endpoint import WorkerGone
+from .endpoint import SMALL, WorkerGone
 from .errors import WorkerDied
 from .serialization import dumps
 
 if TYPE_CHECKING:
     from ..._core.batch import Batch
-    from ..process.handle import WorkerProcess
-    from ..process.ipc.framing import Frame
-    from ..process.pool import ProcessPool
     from ..slots import SlotQueue
+    from .endpoint import Endpoint, EndpointPool, Response
 
 MAX_PREFETCH: Final = 64
 """How many quick items may be with a process at once."""
@@ -76,9 +73,9 @@ class RemoteItemLoop(ThreadItemLoop):
     )
 
     _stop_callback: StopCallback
-    _process: WorkerProcess
+    _process: Endpoint
 
-    def __init__(self, batch: Batch[Any], slot_queue: SlotQueue, pool: ProcessPool) -> None:
+    def __init__(self, batch: Batch[Any], slot_queue: SlotQueue, pool: EndpointPool[Any]) -> None:
         super().__init__(batch, slot_queue)
         self._pool = pool
         self._in_flight: deque[InFlight] = deque()
@@ -185,7 +182,7 @@ class RemoteItemLoop(ThreadItemLoop):
             if (arguments := self._pickle(item)) is None:
                 continue
             self._in_flight_bytes += len(arguments)
-            if self._in_flight_bytes > CHUNK:
+            if self._in_flight_bytes > SMALL:
                 self._in_flight_bytes -= len(arguments)
                 self._deferred = item, arguments
                 break
@@ -212,7 +209,7 @@ class RemoteItemLoop(ThreadItemLoop):
             item.token._stop(None)
         return not batch.closed
 
-    def _handle_response(self, frame: Frame) -> None:
+    def _handle_response(self, frame: Response) -> None:
         """Take the answer for the first item."""
         item = self._pop_head()
         spent = int.from_bytes(frame.extra, "little") / 1e9

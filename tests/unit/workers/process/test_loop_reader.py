@@ -19,7 +19,8 @@ from asyncrun._workers.process.loop_reader import make_reader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asyncrun._workers.process.handle import ResponseReader
+    from asyncrun._workers.process.loop_reader import ResponseReader
+
 
 ANSWER = Frame(1, Code.RETURNED, b"answer")
 
@@ -204,7 +205,7 @@ def test_a_waiter_that_is_startled_and_cancelled_at_once_puts_nothing_back(peer:
         process.reader = make_reader(process)
         waiter = asyncio.ensure_future(process.reader.receive())
         await run_loop_once()
-        process.interrupt_wait()
+        process.reader.interrupt()
         asyncio.get_running_loop().call_soon(waiter.cancel)
         with pytest.raises(asyncio.CancelledError):
             await waiter

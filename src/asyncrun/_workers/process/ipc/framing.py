@@ -11,6 +11,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
+from .protocol import Code
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,6 +36,11 @@ class Frame(NamedTuple):
     code: int
     body: memoryview | bytes
     extra: memoryview | bytes = b""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether a call, or the initializer, has raised; of frames from a worker process."""
+        return self.code == Code.RAISED
 
 
 def encode(frame: Frame) -> Sequence[memoryview | bytes]:
