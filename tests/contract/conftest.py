@@ -153,8 +153,8 @@ def offloading(request: pytest.FixtureRequest) -> Callable[..., Any]:
     async def plain(slots: int = 40) -> AsyncGenerator[Callable[..., Awaitable[Any]]]:
         limiter = anyio.CapacityLimiter(slots)
 
-        async def call(func: Callable[..., Any], *args: Any) -> Any:
-            return await asyncrun.run_sync(func, *args, limiter=limiter)
+        async def call(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            return await asyncrun.run_sync(func, *args, limiter=limiter, **options)
 
         yield call
 

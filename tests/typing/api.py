@@ -62,7 +62,7 @@ async def check_run_sync(limiter: anyio.CapacityLimiter) -> None:
     assert_type(await run_sync(half, 1), float)
     assert_type(await run_sync(half, 1, "rest", limiter=limiter), float)
     assert_type(await run_sync(partial(half, 1, rest="x")), float)
-    assert_type(await run_sync(lambda: 1), int)
+    assert_type(await run_sync(lambda: 1, name="one"), int)
     await run_sync(half)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await run_sync(half, "1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await run_sync(half, 1, limiter=3)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

@@ -30,6 +30,7 @@ async def run_sync(
     *args: *ArgsT,
     limiter: anyio.CapacityLimiter | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - from when the call begins
+    name: str | None = None,
 ) -> T:
     """Run one blocking call in a thread, without a runner, and return its result.
 
@@ -55,6 +56,7 @@ async def run_sync(
         timeout: Seconds, above 0, that the call may take from when it begins, which is not before
             it has a slot. Then the await ends with a `CallTimeoutError`, as on a cancellation.
             None means no limit.
+        name: The call's name in reports and errors; by default the function's.
 
     Returns:
         What ``func`` returns.
@@ -68,6 +70,6 @@ async def run_sync(
     check_blocking("run_sync()", func)
     check_timeout("timeout", timeout)
     slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter
-    call, run = Call(func, args), ThreadWorker(slots).run
+    call, run = Call(func, args, name=name), ThreadWorker(slots).run
     with waking_the_loop():
         return await (run(call) if timeout is None else run_within(run, call, timeout))

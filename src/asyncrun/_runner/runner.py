@@ -155,6 +155,7 @@ class Runner:
         *args: *ArgsT,
         worker: Literal["thread", "process"] = "thread",
         timeout: float | None = None,  # noqa: ASYNC109 - from when the call begins
+        name: str | None = None,
     ) -> T:
         """Run one blocking call and return its result; from any task of this event loop.
 
@@ -171,6 +172,7 @@ class Runner:
             timeout: Seconds, above 0, that the call may take from when it begins: when it has a
                 slot and, if need be, a process has been started for it. Then the await ends with
                 a `CallTimeoutError`, and the call as on a cancellation. None means no limit.
+            name: Its name in reports and errors; by default the function's.
 
         Returns:
             What ``func`` returns.
@@ -188,7 +190,7 @@ class Runner:
                 its event loop's.
             ValueError: There is no such worker, or ``timeout`` is not above 0.
         """
-        call, run = self._call("Runner.run_sync()", func, args, worker, timeout)
+        call, run = self._call("Runner.run_sync()", func, args, worker, timeout, name)
         return await self._group.run_call(call, run)
 
     def submit(
@@ -206,7 +208,7 @@ class Runner:
             *args: Its positional arguments.
             worker: Where to run it.
             timeout: As for `run_sync`; the `CallTimeoutError` is an error of the call.
-            name: Its name in reports; by default the function's.
+            name: Its name in reports and errors; by default the function's.
 
         Returns:
             AnyIO's handle: await it for the result, `~anyio.TaskHandle.cancel` it to abandon the
@@ -315,10 +317,9 @@ class Runner:
                 after the results of the items before. It is never closed. The results of another
                 map will do.
             worker: Where to run it.
-            ordered: Whether results come in the order of the items, or as they are there.
-            buffersize: How many items may be taken and not yet read the result of, at least 1; None
-                means 4 for each slot, at least 256. Fewer than ``max_concurrency`` leave slots
-                unused.
+            ordered: Whether results come in the order of the items, or as they complete.
+            buffersize: How many items, at least 1, may be taken whose results were not read; None
+                means 4 for each slot, at least 256. Below ``max_concurrency`` slots stay unused.
             item_timeout: Seconds, above 0, that an item may take from when it begins. One that
                 takes longer is asked to stop, and its error is an `ItemTimeoutError`, which has the
                 ``item``; any other `TimeoutError` is one that ``func`` has raised itself, as
@@ -369,7 +370,7 @@ class Runner:
         self._group.stop(reason)
 
     def calls(self) -> list[CallInfo]:
-        """Say which calls are running now, the oldest first; also those left behind."""
+        """Return the calls that run now, the oldest first; also those left behind."""
         return snapshot(self._group.running_calls())
 
     def _call(
@@ -379,7 +380,7 @@ class Runner:
         args: tuple[*ArgsT],
         kind: str,
         timeout: float | None,
-        name: str | None = None,
+        name: str | None,
     ) -> tuple[Call[T], Callable[[Call[T]], Coroutine[Any, Any, T]]]:
         run = self._worker(caller, func, kind).run
         if timeout is not None:

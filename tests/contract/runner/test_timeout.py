@@ -117,6 +117,15 @@ async def test_without_a_runner_too(held_call: type[HeldCall]) -> None:
     assert blocked.left.is_set() or not blocked.inside.is_set()
 
 
+async def test_the_error_has_the_name_that_its_caller_gave(
+    offloading: Callable[..., Any], held_call: type[HeldCall]
+) -> None:
+    blocked = held_call()
+    async with offloading() as call:
+        with pytest.raises(CallTimeoutError, match=r"^page 7 took longer than 0\.05 s$"):
+            await call(blocked.cooperative, timeout=SHORT, name="page 7")
+
+
 async def test_the_clock_does_not_run_while_the_call_waits_for_a_slot(
     worker: Kind, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
