@@ -4,8 +4,8 @@ Rules of this module:
 
 - An item is claimed by being taken out of `Batch.running`: by the worker that has its outcome, or
   by whoever does not wait for that any longer.
-- Who begins an item inserts it in ``busy`` and then looks whether the batch is closed; who closes
-  sets that and then looks who is busy. So nothing runs unseen.
+- To start an item: insert it into ``running``, then read ``closed``.
+  To close: set ``closed``, then read ``running``. Therefore every running item is asked to stop.
 - Millions of items pass through here: what is done for each is counted in nanoseconds.
 """
 
@@ -91,7 +91,7 @@ class Item(Generic[T]):
         return not self.batch.is_abandoned and self.token._is_cooperative()
 
     def take_error(self) -> BaseException:
-        """Give the error, with a note that names the item; once."""
+        """Return the error, with a note that names the item; once."""
         error: BaseException = self.outcome
         self.outcome = None  # its traceback may hold the item
         with suppress(Exception):  # an error may refuse to take it
@@ -222,7 +222,7 @@ class Batch(Generic[T]):
         self.pending.put(item)
 
     def set_outcome(self, item: Item[T], state: int, outcome: object) -> None:
-        """Take the outcome of an item, in any thread, from who has claimed it."""
+        """Take the outcome of an item from the thread that has claimed the item."""
         item.outcome = outcome
         if state is FAILED and not isinstance(outcome, self._captured_errors):
             self.fail(outcome, item)  # the item stays as it is, and is never taken for a result
@@ -243,7 +243,7 @@ class Batch(Generic[T]):
             self._log_failures()
 
     def detach_reader(self) -> None:
-        """Note that nobody reads any longer: log the errors that nobody has seen."""
+        """Note that the reader has left: log the errors that it has not seen."""
         self._is_detached = True
         self._log_failures()
         self.output.clear()
@@ -256,13 +256,13 @@ class Batch(Generic[T]):
                 log_unobserved_error(self.function, error, self.silent_late_errors)
 
     def close(self, reason: str | None) -> None:
-        """Let nothing more begin, and ask what runs to stop; from any thread or handler."""
+        """Refuse every further item, and ask those that run to stop; from any thread or handler."""
         self.closed = True
         for item in list(self.running):
             item.token._stop(reason)
 
     def abandon(self, item: Item[T]) -> bool:
-        """Stop waiting for an item that runs; tell whether it still did."""
+        """Stop waiting for an item that runs; return whether it still did."""
         self.abandoned[item] = None  # first, so that it is always in one of the two
         if self.running.pop(item, MISSING) is MISSING:
             self.abandoned.pop(item, None)
@@ -291,7 +291,7 @@ class Batch(Generic[T]):
                 self.pending.put(None)
 
     def requeue(self, items: list[Item[T]]) -> None:
-        """Let others begin items that somebody has taken and not begun."""
+        """Put back items that a consumer has taken and not started, for other consumers."""
         self._requeued.extendleft(reversed(items))
         if self.closed:
             while (item := self.pop_requeued()) is not None:
@@ -374,18 +374,18 @@ class Batch(Generic[T]):
         self._abandoned_count -= consumer.never_started
 
     def needs_consumer(self) -> bool:
-        """Tell whether something waits that no server is there for."""
+        """Return whether more items wait than there are idle consumers."""
         waiting = self.pending.qsize() + len(self._requeued)
         return waiting > len(self.idle) and not self.closed
 
     def request_consumer_if_needed(self) -> None:
         """Ask for one more server if one is lacking, from a consumer that has been idle."""
-        # Who adds an item looks who is idle; who is idle no longer looks for items.
+        # `put`: add the item, then read `idle`. A consumer: leave `idle`, then look for items.
         if self.needs_consumer():
             self._call_soon_threadsafe(self._request_consumer)
 
     def counts(self) -> tuple[int, int, int]:
-        """Tell how many items were started, are done, and have failed."""
+        """Return how many items were started, are done, and have failed."""
         consumers = list(self.consumers)
         done = self._done + sum(consumer.done for consumer in consumers)
         failed = self._failed + sum(consumer.failed for consumer in consumers)
@@ -393,7 +393,7 @@ class Batch(Generic[T]):
         return done + abandoned + len(self.running), done, failed
 
     def running_calls(self) -> list[RunningCall]:
-        """Give the items that run, whether or not they are waited for."""
+        """Return the items that run, whether or not they are waited for."""
         return list(dict.fromkeys([*self.running, *self.abandoned]))
 
     def is_busy(self) -> bool:

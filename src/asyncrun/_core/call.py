@@ -1,10 +1,17 @@
-"""What a slot of a worker is taken for, and when it is given back; and one call.
+"""The lease of a slot of a worker, and one call.
 
 Rules of this module (rules 7 and 8):
 
-- Worker and waiter of a call meet at two points, each decided by one atomic claim, so that a
-  cancellation may come at any moment: does the call begin at all, or is it dropped? Who is the
-  last to leave it, and so gives its slot back?
+- Worker and waiter of a call meet at two points. One atomic claim decides each, so that a
+  cancellation may come at any moment:
+
+  ======= ===================== ================================ =============
+  started finished first by     state                            slot freed by
+  ======= ===================== ================================ =============
+  no      the waiter            dropped, and never runs          the waiter
+  yes     the worker            done                             the waiter
+  yes     the waiter            abandoned, and asked to stop     the worker
+  ======= ===================== ================================ =============
 - Where calls run is the business of a `Worker`.
 """
 
@@ -42,11 +49,11 @@ class SlotLease(ABC, Generic[T]):
         self._finished: threading.Lock = threading.Lock()
 
     def siblings(self) -> Sequence[SlotLease[Any]] | None:
-        """Give the leases that serve the same batch as this one, if it is not for one call."""
+        """Return the leases that serve the same batch as this one, if it is not for one call."""
         return None
 
     def active_siblings(self) -> int | None:
-        """Tell how many of those are not stuck."""
+        """Return how many of those are not stuck."""
         return None
 
     def subject(self) -> Call[Any] | None:
@@ -59,7 +66,7 @@ class SlotLease(ABC, Generic[T]):
         ...
 
     def try_start(self) -> bool:
-        """Tell the worker whether to run at all; it does not if the waiter has left."""
+        """Return whether the worker is to run at all; it is not if the waiter has left."""
         return self._started.acquire(blocking=False)
 
     @abstractmethod
@@ -215,7 +222,7 @@ class Call(SlotLease[T]):
         return True
 
     def expire(self, reason: str) -> bool:
-        """Let the waiter, in the event loop's thread, be done before the worker.
+        """Claim the end for the waiter, in the event loop's thread, before the worker does.
 
         Args:
             reason: Why.
@@ -234,7 +241,7 @@ class Call(SlotLease[T]):
             self._finished.release()
 
     def is_cooperative(self) -> bool:
-        """Tell whether the call is likely to end soon after it was asked to stop."""
+        """Return whether the call is likely to end soon after it was asked to stop."""
         return self.token._is_cooperative()
 
     def _log_unobserved_error(

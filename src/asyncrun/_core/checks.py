@@ -1,4 +1,4 @@
-"""What is refused at the call: functions of the wrong kind, numbers out of their range.
+"""Checks of arguments at the call: functions of the wrong kind, numbers out of their range.
 
 Rule of this module: a check raises at once, before anything starts, and says what was wanted, what
 came, and what to do instead.
@@ -66,19 +66,19 @@ NOT_CALLABLE: Final = {
     "Runner.map()": "give the function itself, and then the items",
     "Runner(initializer=)": "give the function itself, and its arguments as initargs",
 }
-"""What to do with something that cannot be called, where that is not `UNCALLED`."""
+"""The hint for something that cannot be called, where that is not `UNCALLED`."""
 
 ASYNC: Final = {
     "Runner.map()": "await it with each item, or start it with Runner.start_soon() for each",
     "Runner(initializer=)": "a worker process calls it, and has no event loop to await it",
 }
-"""What to do with an async function, where it cannot simply be started elsewhere."""
+"""The hint for an async function, where it cannot simply be started elsewhere."""
 
 BLOCKING: Final = {
     "Runner.start_soon()": "a blocking function is for Runner.submit()",
     "run()": "a blocking function can be called without run()",
 }
-"""What to do with a function that is not async."""
+"""The hint for a function that is not async."""
 
 
 def check_blocking(caller: str, func: object) -> None:

@@ -179,7 +179,7 @@ class ShutDownError(_Picklable, RuntimeError):
 
 
 def describe_exit(status: int | None, signum: int | None) -> str:
-    """Say how a process ended."""
+    """Return in words how a process ended."""
     if signum is None:
         return f"ended with status {status}"
     try:

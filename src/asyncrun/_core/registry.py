@@ -90,7 +90,7 @@ class RunningCall(Protocol):
         ...
 
     def is_cooperative(self) -> bool:
-        """Tell whether the call is likely to end soon after it was asked to stop."""
+        """Return whether the call is likely to end soon after it was asked to stop."""
         ...
 
 
@@ -98,11 +98,11 @@ class CallSource(Protocol):
     """Something that knows by itself which of its calls run."""
 
     def running_calls(self) -> list[RunningCall]:
-        """Give those calls."""
+        """Return those calls."""
         ...
 
     def is_busy(self) -> bool:
-        """Tell whether a thread runs one of them, or what goes with it."""
+        """Return whether a thread runs one of them, or what goes with it."""
         ...
 
 
@@ -133,7 +133,7 @@ def _forget(link: weakref.ref[CallSource]) -> None:
 
 
 def all_running() -> list[RunningCall]:
-    """Give every call of this process that has begun and not ended."""
+    """Return every call of this process that has started and not ended."""
     calls = list(running_calls)
     for link in list(_sources):
         if (source := link()) is not None:
@@ -142,7 +142,7 @@ def all_running() -> list[RunningCall]:
 
 
 def is_busy() -> bool:
-    """Tell whether any thread of a worker is inside of users' code, and so may be stuck there."""
+    """Return whether a worker's thread is inside of users' code, and so may be stuck there."""
     links = [link() for link in list(_sources)]
     return bool(running_calls) or any(source is not None and source.is_busy() for source in links)
 
@@ -181,13 +181,13 @@ def with_location(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float
 
 
 def pid_of(call: RunningCall) -> int | None:
-    """Tell in which worker process a call runs; see `CallInfo.pid`."""
+    """Return the worker process that a call runs in; see `CallInfo.pid`."""
     pid: int | None = getattr(call, "pid", None)  # most calls need not know that there is one
     return pid
 
 
 def in_process(call: RunningCall) -> bool:
-    """Tell whether it is for a worker process."""
+    """Return whether a call is for a worker process."""
     return pid_of(call) is not None
 
 

@@ -29,7 +29,7 @@ MAX_REPORT_LINES: Final = 10
 
 
 def report(calls: Iterable[RunningCall]) -> list[str]:
-    """Say what is still running, a line each (rule 10); where they are many, a line a kind."""
+    """Return a line for each call that still runs (rule 10); if there are many, for each kind."""
     return [f"left running: {line}" for line in described(calls)]
 
 
@@ -77,7 +77,7 @@ def log_unobserved_error(
 
 
 def function_name(func: Any, *args: Any) -> str:
-    """Give the name by which people know a callable, below partials and `Context.run`."""
+    """Return the name by which people know a callable, below partials and `Context.run`."""
     while True:
         if isinstance(func, partial):
             func, args = func.func, (*func.args, *args)
@@ -92,7 +92,7 @@ MAX_REPR: Final = 100
 
 
 def short_repr(arg: object) -> str:
-    """Show something in a few characters."""
+    """Return a `repr` of a few characters."""
     from reprlib import Repr  # noqa: PLC0415 - rarely needed
 
     brief = Repr()

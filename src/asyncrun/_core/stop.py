@@ -1,4 +1,4 @@
-"""The stop flag: who may set it, who may look, and how those who wait are woken.
+"""The stop flag: its source sets it, its token reads it, and waiting threads are woken.
 
 Rules of this module (rules 1 to 4):
 
@@ -58,24 +58,24 @@ class StopToken:
         self._observed = False
         self._on_first_look = on_first_look
         self._reasons: dict[None, str | None] = {}
-        # One, made by who waits first: most tokens are never waited for.
+        # One, made by the first waiter: most tokens are never waited for.
         self._wait_lock: dict[None, threading.Lock] = {}
         self._children: dict[weakref.ref[StopToken], None] = {}
         self._callbacks: dict[StopCallback, None] = {}
 
     def is_set(self) -> bool:
-        """Tell whether this token was asked to stop."""
+        """Return whether this token was asked to stop."""
         if not self._observed:
             self._mark_observed()
         return self._set
 
     @property
     def reason(self) -> str | None:
-        """What the first `StopSource.stop` gave as its reason; None as long as it is not set."""
+        """The reason given to the first `StopSource.stop`; None as long as it is not set."""
         return self._reasons.get(None) if self._set else None
 
     def check(self) -> None:
-        """Be a safe point: do nothing, or raise.
+        """Check the token at a safe point: do nothing, or raise.
 
         Raises:
             Stopped: The token is set.
@@ -195,7 +195,7 @@ class StopToken:
             self._on_first_look()
 
     def _is_cooperative(self) -> bool:
-        """Tell whether a stop is likely to be noticed: the flag was looked at, or a hook is set."""
+        """Return whether a stop is likely to be noticed: the flag was read, or a callback set."""
         return self._observed or bool(self._callbacks)
 
 
@@ -218,7 +218,7 @@ _ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def is_async(func: Callable[..., object]) -> bool:
-    """Tell whether calling it would only make a coroutine, or an async generator."""
+    """Return whether calling it would only make a coroutine, or an async generator."""
     if type(func) is FunctionType and not func.__dict__:  # what follows takes 10 us
         return bool(func.__code__.co_flags & _ASYNC)
     return (
@@ -345,7 +345,7 @@ class StopSource:
 
 
 NO_CALL: Final = StopToken()
-"""The token of code that is not inside a call; nobody holds a source for it."""
+"""The token of code that is not inside a call; it has no source."""
 
 DETACHED: Final = StopToken()
 """The same, for a task that a call has started: it is not to get its token in any other way."""
@@ -354,13 +354,13 @@ current_token: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", defau
 
 
 class HasToken(Protocol):
-    """What runs in a thread, and has the token of it."""
+    """A call that runs in a thread, and has its token."""
 
     token: StopToken
 
 
 token_by_thread: Final[dict[int, HasToken]] = {}
-"""What runs in a thread that does nothing else, by `threading.get_ident`.
+"""The call that runs in a thread which does nothing else, by `threading.get_ident`.
 
 Code that runs there in another context, as what `asyncio.to_thread` calls, finds its token here.
 """
@@ -380,7 +380,7 @@ def stop_token() -> StopToken:
 
 
 def safe_point() -> None:
-    """Be a place where a blocking call may end: do nothing, or raise.
+    """Check, where a blocking call may end, for a stop: do nothing, or raise.
 
     Call it in blocking code as often as that code can stop cleanly: between chunks, records,
     retries. It costs about as much as a dictionary look-up. Outside a call it does nothing, so a

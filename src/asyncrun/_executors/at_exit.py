@@ -1,4 +1,4 @@
-"""What becomes of pools when the process ends, or forks.
+"""The end of pools when the process ends, or forks.
 
 Rules of this module:
 
@@ -137,7 +137,7 @@ def _after_fork() -> None:
 
 
 def install_exit_hook() -> None:
-    """See to it that all this happens; once."""
+    """Install the hooks that do all this; once."""
     # `concurrent.futures` registers there too: it comes before other threads are joined, and before
     # `atexit` handlers, which may need the results. The name is private, but stands since 3.9.
     getattr(threading, "_register_atexit", atexit.register)(_on_interpreter_exit)

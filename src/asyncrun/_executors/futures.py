@@ -1,12 +1,7 @@
-"""What a pool does for an `Executor`: one call with a future, or items of a map.
+"""One call of an `Executor`, and its future.
 
-Rules of this module:
-
-- To the outside a future behaves as that of `concurrent.futures`; in addition `Future.cancel` asks
-  a call that runs to stop.
-- The results of a map come through a batch, as those of `Runner.map` do: a future for each item
-  would cost ten times as much. Their order, errors and time-outs are those of
-  `concurrent.futures.Executor.map`.
+Rule of this module: to the outside a future behaves as that of `concurrent.futures`; in addition
+`Future.cancel` asks a call that runs to stop.
 """
 
 from __future__ import annotations
@@ -54,7 +49,7 @@ class Future(futures.Future[T]):
         return cancelled
 
     def _tell(self) -> None:
-        """Tell those who wait that it is cancelled, unless a thread of the pool is about to."""
+        """Notify the waiters that it is cancelled, unless a thread of the pool is about to."""
         if self._pool.waiting.pop(self, None) is not None:
             self.set_running_or_notify_cancel()
 

@@ -1,4 +1,9 @@
-"""`Executor.map`: items of a batch as work items of a pool, and their iterator."""
+"""`Executor.map`: items of a batch as work items of a pool, and their iterator.
+
+Rule of this module: the results come through a batch, as those of `Runner.map` do, because a future
+for each item would cost ten times as much. Their order, errors and time-outs are those of
+`concurrent.futures.Executor.map`.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +91,7 @@ class MapWorkItem(ItemRunner, WorkItem):
                 return
 
     def _try_finish(self) -> bool:
-        # Who adds an item looks how many turns there are; who ends looks for items.
+        # To add an item: queue it, then count the consumers. A consumer: end, then look for items.
         if self._single:
             return True
         servers = self.batch.consumers
@@ -168,7 +173,7 @@ class MapIterator(Generic[T]):
         self._feed(buffersize)
 
     def results(self) -> Iterator[T]:
-        """Give the results in the order of the items."""
+        """Yield the results in the order of the items."""
         queue = self._batch.output
         try:
             while True:

@@ -2,11 +2,11 @@
 
 Rules of this module:
 
-- Threads come when there is work and nobody idles, up to a number; they are daemons, and end when
-  the pool is closed or the process ends.
-- Job is listed in ``waiting`` before it is queued, and leaves that list when it begins; who adds
-  it then looks whether the pool is closed, and who closes it then looks what waits. So nothing is
-  left in a queue that nobody reads. No lock is held meanwhile, so a signal may come at any moment.
+- A thread is started when there is work and no thread idles, up to a number. Threads are daemons,
+  and end when the pool is closed or the process ends.
+- To add a work item: list it in ``waiting``, queue it, then read ``closed``.
+  To close: set ``closed``, then read ``waiting``. Therefore no item is left in a queue that no
+  thread reads. No lock is held meanwhile, so a signal may come at any moment.
 - At its end a pool is waited for as long as it has work. A call that was asked to stop is waited
   for no longer than ``grace`` seconds, and only if it is likely to notice (rule 9).
 """
@@ -147,7 +147,7 @@ class Pool:
         raise ShutDownError(self, what)
 
     def add(self, key: object, item: WorkItem) -> None:
-        """Have something done.
+        """Add something to be done.
 
         Args:
             key: What stands for it.
@@ -179,7 +179,7 @@ class Pool:
 
     def _start_thread_if_needed(self) -> None:
         """Start a thread if there is more work than threads that wait for it, or will soon."""
-        # Who adds work looks who is idle; who is idle no longer looks for work.
+        # `add`: queue the item, then read `_idle`. A thread: leave `_idle`, then read the queue.
         coming = self._started()
         if self.queue.qsize() <= len(self._idle) + len(coming):
             return
@@ -194,7 +194,7 @@ class Pool:
             raise
 
     def _started(self) -> list[threading.Thread]:
-        """Give the threads that were started and have not asked for work yet."""
+        """Return the threads that were started and have not asked for work yet."""
         # Where a KeyboardInterrupt has come before it was started, a thread has no identity.
         return [thread for thread in list(self._starting) if thread.ident is not None]
 
@@ -220,7 +220,7 @@ class Pool:
 
     def _run_item(self, item: WorkItem, thread: threading.Thread) -> None:
         self._active[thread] = item
-        if self.stopped:  # whoever sets that looks afterwards who is at work
+        if self.stopped:  # `stop`: set it, then read `_active`
             item.cancel_pending()
             item.stop(self.reason)
             self.wake()
@@ -332,7 +332,7 @@ class Pool:
         return sum(token is None or not token._set for token in self._active_tokens(self.threads))
 
     def wake(self) -> None:
-        """Let those who wait for the end look again; from any thread."""
+        """Notify the waiters for the end, so that they look again; from any thread."""
         for waker in list(self._wakers):
             with suppress(RuntimeError):  # somebody else has
                 waker.release()
@@ -389,5 +389,5 @@ def _forget(link: weakref.ref[Pool]) -> None:
 
 
 def pools() -> list[Pool]:
-    """Give all that there are."""
+    """Return all pools that there are."""
     return [pool for link in list(_pools) if (pool := link()) is not None]

@@ -1,4 +1,4 @@
-"""The map of an `Executor` whose ``submit`` somebody has replaced.
+"""The map of an `Executor` whose ``submit`` was replaced.
 
 Rules of this module:
 

@@ -112,7 +112,7 @@ class Executor(ThreadPoolExecutor):
         return repr(self._pool)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a function called in a thread.
+        """Schedule a call of a function in a thread.
 
         Args:
             fn: The function.
@@ -211,7 +211,7 @@ class Executor(ThreadPoolExecutor):
         self._pool.stop(reason)
 
     def calls(self) -> list[CallInfo]:
-        """Say which calls are running now, the oldest first; also those left behind."""
+        """Return the calls that run now, the oldest first; also those left behind."""
         return snapshot(call for call in all_running() if call.owner is self._pool)
 
     def __exit__(

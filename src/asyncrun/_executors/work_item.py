@@ -1,6 +1,6 @@
-"""What a thread of a pool is given to do.
+"""The base class of what a thread of a pool runs.
 
-Rule of this module: a job is listed by its pool, as waiting or at work; so whoever stops the pool
+Rule of this module: a pool lists each work item, as waiting or as active; so stopping the pool
 finds it. While it runs a user's code, that code finds it by its thread (`token_by_thread`).
 """
 
@@ -36,7 +36,7 @@ class WorkItem(ABC):
 
     @abstractmethod
     def cancel_pending(self) -> None:
-        """See to it that what has not begun never does; from any thread."""
+        """Cancel what has not started; from any thread."""
         ...
 
     @abstractmethod
@@ -46,18 +46,18 @@ class WorkItem(ABC):
 
     @abstractmethod
     def fail(self, error: Exception) -> None:
-        """Give up what has not begun, for the pool cannot do it."""
+        """Fail what has not started, because the pool cannot run it."""
         ...
 
     @abstractmethod
     def running_calls(self) -> list[RunningCall]:
-        """Give the calls that run, but for those that are registered in another way."""
+        """Return the running calls, but for those that are registered in another way."""
         ...
 
 
 @final
 class Initialization(WorkItem):
-    """What a thread does first."""
+    """The initializer of a thread."""
 
     __slots__ = ("_func", "has_failed", "token")
 

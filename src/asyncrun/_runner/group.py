@@ -225,7 +225,7 @@ class Group:
         raise Stopped(self._source.token.reason)
 
     def running_calls(self) -> list[RunningCall]:
-        """Give the calls that have begun and not ended."""
+        """Return the calls that have started and not ended."""
         return [call for call in all_running() if call.owner is self.owner]
 
     def notify(self) -> None:
@@ -338,7 +338,7 @@ class Group:
 
 
 def stop_reason(error: BaseException) -> str:
-    """Say in a few words why a group ends."""
+    """Return in a few words why a group ends."""
     if isinstance(error, anyio.get_cancelled_exc_class()):
         return "its runner was cancelled"
     return f"its runner failed with {type(error).__name__}"

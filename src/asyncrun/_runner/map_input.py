@@ -1,4 +1,4 @@
-"""The input of a map: taken item by item, and never far ahead of who reads the results.
+"""The input of a map: taken item by item, and never far ahead of the reader of the results.
 
 Rules of this module:
 
@@ -84,15 +84,15 @@ class MapInput:
         self._capacity = anyio.Event()
 
     def has_capacity(self) -> bool:
-        """Tell whether one more item may be taken."""
+        """Return whether one more item may be taken."""
         return self.pulled - self.consumed < self._buffer
 
     def is_done(self) -> bool:
-        """Tell whether all results were read that there will ever be."""
+        """Return whether all results were read that there will ever be."""
         return self.exhausted and self.consumed == self.pulled
 
     def pull(self) -> bool:
-        """Take what there is room for, but not for long; tell whether there is more to take now."""
+        """Take what has room, but not for long; return whether there is more to take now."""
         if (iterator := self._iterator) is None:
             self._capacity.set()  # it is for `pull_async`
             return False
@@ -114,7 +114,7 @@ class MapInput:
         return False
 
     def release_input(self) -> None:
-        """Let go of the input."""
+        """Release the input."""
         self._iterator = self._async_iterator = None
 
     async def pull_async(self, added: Callable[[], None]) -> None:

@@ -102,7 +102,7 @@ class MapScheduler:
                 self.request_consumer()
 
     async def enforce_timeouts(self, seconds: float) -> None:
-        """Give items that run too long an error as their outcome, and ask them to stop.
+        """Make an error the outcome of items that run too long, and ask them to stop.
 
         On cancel: items have no time limit any more.
 

@@ -1,1 +1,1 @@
-"""What the operating system and the event loop give to this process."""
+"""The operating system and the event loop, as this process uses them."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def usable_cores() -> int:
-    """Tell how many cores this process may use: by its affinity, and by its container's quota."""
+    """Return how many cores this process may use: by its affinity, and its container's quota."""
     if hasattr(os, "process_cpu_count"):  # from Python 3.13 on; a user may set it
         count: Callable[[], int | None] = getattr(os, "process_cpu_count")  # noqa: B009
         cores = count() or 1

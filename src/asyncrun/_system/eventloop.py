@@ -67,7 +67,7 @@ async def _sleep_and_call(scope: Any, seconds: float, func: Callable[[], object]
 
 
 def cancellation_types() -> tuple[type[BaseException], ...]:
-    """Give what `anyio.from_thread` raises in a call that was abandoned."""
+    """Return what `anyio.from_thread` raises in a call that was abandoned."""
     if (futures := sys.modules.get("concurrent.futures")) is None:  # Trio does without
         return (anyio.get_cancelled_exc_class(),)
     return (anyio.get_cancelled_exc_class(), futures.CancelledError)
@@ -75,7 +75,7 @@ def cancellation_types() -> tuple[type[BaseException], ...]:
 
 @final
 class _NoLimit(anyio.CapacityLimiter):
-    """What AnyIO takes and gives back in place of a slot: nothing, and without a checkpoint."""
+    """A limiter of which AnyIO takes nothing, and without a checkpoint."""
 
     def __new__(cls) -> Self:
         return object.__new__(cls)
@@ -84,13 +84,13 @@ class _NoLimit(anyio.CapacityLimiter):
         """Take nothing (AnyIO calls this under asyncio)."""
 
     async def __aexit__(self, *_: object) -> None:
-        """Give nothing back."""
+        """Release nothing."""
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         """Take nothing (AnyIO calls this under Trio)."""
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        """Give nothing back."""
+        """Release nothing."""
 
 
 NO_LIMIT: Final = _NoLimit()

@@ -70,7 +70,7 @@ def await_repetition() -> None:
 
 
 def has_default_handler(signum: int) -> bool:
-    """Tell whether nobody has set a handler for one of `TERMINATION_SIGNALS`."""
+    """Return whether the program has set no handler for one of `TERMINATION_SIGNALS`."""
     python_default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
     return signal.getsignal(signum) == python_default
 
@@ -146,7 +146,7 @@ def flush_streams(timeout: float | None) -> None:
 
 @atexit.register
 def replace_std_streams() -> None:
-    """Let finalization flush the standard streams without a lock that a stuck call may hold.
+    """Replace the standard streams: finalization then needs no lock that a stuck call may hold.
 
     It flushes them when the threads are frozen, and aborts if one of them has such a lock. So
     they are flushed now, and streams without a buffer, as under ``python -u``, take their place.
@@ -182,7 +182,7 @@ def is_terminal() -> bool:
 
 
 def is_interactive() -> bool:
-    """Tell whether there is a prompt that must not die."""
+    """Return whether there is a prompt that must not die."""
     return hasattr(sys, "ps1") or bool(sys.flags.inspect)
 
 

@@ -1,4 +1,4 @@
-"""What a worker has to be: the protocol that threads, and whatever comes after them, fit in."""
+"""The protocol of a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Worker(Protocol):
-    """A place where calls run: threads today; whatever else can begin, flag and end a call."""
+    """A place where calls run: threads, processes, or whatever can start, flag and end a call."""
 
     @property
     def capacity(self) -> int:
@@ -37,7 +37,7 @@ class Worker(Protocol):
         ...
 
     async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
-        """Take a slot and run items in it, until there are none or somebody else is to have it.
+        """Take a slot and run items in it, until there are none or another caller is to have it.
 
         When cancelled it must leave at once, and give back the slot when the item that runs in it
         has really ended.

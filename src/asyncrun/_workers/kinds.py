@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KINDS: Final = ("thread", "process")
 
 DEFAULT_THREADS: Final = 40
-"""What AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
+"""As many as AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
 
 
 @final

@@ -26,7 +26,7 @@ KILL_TIMEOUT: Final = 1.0
 
 
 def kill_group_with_parent(lifeline: int, pid: int) -> None:
-    """Let the kernel kill a process group when nobody holds the other end of its pipe any more.
+    """Make the kernel kill a process group when no process holds the other end of a pipe.
 
     It does so whatever the group's processes do, which a thread in one of them could not: another
     one may hold the GIL. Nothing may be written to the pipe from now on.
@@ -56,7 +56,7 @@ def _signal(popen: subprocess.Popen[bytes], signum: int) -> None:
 
 
 def _is_gone(popen: subprocess.Popen[bytes]) -> bool:
-    """Tell whether a process has ended, and all of its group, which keeps others off its id."""
+    """Return whether a process has ended, and all of its group, which keeps others off its id."""
     if popen.poll() is None:
         return False
     if sys.platform != "win32":
@@ -67,7 +67,7 @@ def _is_gone(popen: subprocess.Popen[bytes]) -> bool:
 
 
 def wait_until(is_so: Callable[[], bool], timeout: float) -> bool:
-    """Wait until something is so, for at most so many seconds; tell whether it is."""
+    """Wait until something is so, for at most so many seconds; return whether it is."""
     deadline, pause = time.monotonic() + timeout, 0.0005
     while not is_so():
         if time.monotonic() >= deadline:

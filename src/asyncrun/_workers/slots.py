@@ -44,13 +44,13 @@ class SlotQueue:
         self._idle: dict[SlotHolder, None] = {}
 
     def add_waiter(self, lease: SlotLease[Any]) -> None:
-        """Note that somebody waits."""
+        """Note that a lease waits for a slot."""
         self.waiting.append(lease)
         for loop in list(self._idle):
             loop.nudge()
 
     def remove_waiter(self, lease: SlotLease[Any]) -> None:
-        """Note that this one waits no longer."""
+        """Note that a lease waits no longer."""
         try:  # noqa: SIM105 - suppress() is slow
             self.waiting.remove(lease)
         except ValueError:
@@ -65,7 +65,7 @@ class SlotQueue:
         del self._idle[loop]
 
     def should_yield(self, loop: SlotHolder, *, idle: bool) -> bool:
-        """Tell whether a loop is to give up its slot; if so, it is promised to who waits longest.
+        """Return whether a loop must yield its slot; if so, reserve it for the longest waiter.
 
         A call has a right to it, and so has another batch that has none, or so few that giving
         it one does not only swap the two.

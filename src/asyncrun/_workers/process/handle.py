@@ -2,14 +2,14 @@
 
 Rules of this module (rules 18 to 20):
 
-- A process belongs to one thread at a time, which sends it calls and waits for the answers. While
-  it waits it goes through the stop sequence if the call is asked to stop: the flag; time, for a
-  call that has met a safe point; SIGTERM to the process group; SIGKILL to it. So whoever has the
-  process next finds it with nothing to do, or not at all.
+- A process belongs to one thread at a time, which sends it calls and waits for the responses. If
+  the call is asked to stop, the waiting thread goes through the stop sequence: the flag; time, for
+  a call that has reached a safe point; SIGTERM to the process group; SIGKILL to it. So the next
+  thread gets a process with nothing to do, or another one.
 - What a process has started ends with it, unless it has left its process group.
-- A call that is sent while another one runs begins with a leave, which its worker takes from a
-  socket. What is still in there can be taken back, at any time, by a parent whose worker is stuck
-  or dead: what was sent and has not begun is known for certain.
+- A prefetched call needs a permit to start. The worker reads permits from a socket that the parent
+  can read too. So the parent can revoke unused permits at any time, even from a stuck or dead
+  worker, and knows for certain which calls have started.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class WorkerProcess:
                 raise WorkerStartError(name, why) from exc  # noqa: ASYNC104
 
     def _spawn(self, name: str) -> bytes:
-        """Start it, and give the initializer as it is to be sent."""
+        """Start it, and return the initializer as it is to be sent."""
         if getattr(this_process.current_process(), "_inheriting", False):
             raise WorkerStartError(name, IMPORTING)
         context, initializer = SpawnContext(), b""
@@ -148,19 +148,19 @@ class WorkerProcess:
         return initializer
 
     def is_alive(self) -> bool:
-        """Tell whether it runs."""
+        """Return whether it runs."""
         return self._popen is not None and self._popen.poll() is None
 
     def is_usable(self) -> bool:
-        """Tell whether it may take another call, as far as is known."""
+        """Return whether it may take another call, as far as is known."""
         return self.pid != 0 and not self.channels.has_ended and not self._unanswered
 
     def close_input(self) -> None:
-        """Let it exit by itself; then `terminate` it."""
+        """Close its input, so that it exits by itself; then `terminate` it."""
         self.channels.shut_down()
 
     def terminate(self, timeout: float = 0.0) -> int:
-        """See to it that it has ended, with all that it has started.
+        """End it, with all that it has started.
 
         Args:
             timeout: Seconds that it may take to exit by itself.
@@ -235,7 +235,7 @@ class WorkerProcess:
             self._permit_epoch = (self._permit_epoch + 1) % NO_PERMIT
 
     def take_revoked(self) -> int:
-        """Tell how many calls, the last ones, were taken back since this was asked."""
+        """Return how many calls, the last ones, were revoked since this was last called."""
         count, self._revoked = self._revoked, 0
         return count
 
@@ -255,11 +255,11 @@ class WorkerProcess:
             reader.interrupt()
 
     def stop_requested(self) -> bool:
-        """Tell whether the call is asked to stop."""
+        """Return whether the call is asked to stop."""
         return self._stop_sequence.is_set()
 
     def poll(self) -> bool:
-        """Tell, when there is something to hear, whether an answer is still sure to come."""
+        """Return, when a channel is readable, whether a response is still sure to come."""
         ready = self.channels.select(0)
         if Ready.ACK in ready:
             self._read_acks()
@@ -268,13 +268,13 @@ class WorkerProcess:
         return not self.channels.has_ended and not self.stop_requested()
 
     def receive_nowait(self) -> Frame | None:
-        """Give an answer if it is there."""
+        """Return a response if it is there."""
         frame, self._pushed_back = self._pushed_back or self.channels.receive_nowait(), None
         self._unanswered -= frame is not None
         return frame
 
     def unread(self, frame: Frame) -> None:
-        """Let the next one have the answer that has come."""
+        """Put back a response, for the next one that receives."""
         self._pushed_back = frame
         self._unanswered += 1
 
@@ -310,7 +310,7 @@ class WorkerProcess:
         return await self.reader.receive()
 
     def _send_all(self, contents: Sequence[memoryview | bytes]) -> bool:
-        """Send bytes; tell whether all of them went off."""
+        """Send bytes; return whether all of them went off."""
         for content in contents:
             rest = content
             while rest:
@@ -325,7 +325,7 @@ class WorkerProcess:
         return True
 
     def _wait_io(self, until: float | None, *, to_send: bool = False) -> bool:
-        """Wait until the process has said something, or takes more; tell whether it was in time."""
+        """Wait until the process has sent something, or can take more; return False if late."""
         while True:
             if self._stop_sequence.should_request():
                 self._request_stop()
@@ -352,7 +352,7 @@ class WorkerProcess:
                 raise WorkerGone(self._reap())
 
     def _reap(self) -> int:
-        """Give the return code of a process that has closed its end."""
+        """Return the return code of a process that has closed its end."""
         wait_until(lambda: not self.is_alive(), TERM_TIMEOUT)
         self.revoke()
         return self.terminate()

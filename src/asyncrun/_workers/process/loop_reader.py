@@ -1,10 +1,11 @@
-"""How an event loop hears that a worker process has answered.
+"""Awaiting the response of a worker process in an event loop.
 
 Rules of this module:
 
-- asyncio is told of a socket once, and not for each answer: that would take as long as the rest.
-- What asyncio knows is a descriptor of its own, and closed in its own thread: it would take
-  another one that gets the same number for it.
+- A socket is registered with asyncio once, and not for each response: that would take as long as
+  all the rest.
+- asyncio watches a duplicate descriptor that only the loop's thread closes. Otherwise its number
+  could be reused while asyncio still watches it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Process(Protocol):
-    """What a reader knows of a worker process; see `WorkerProcess`."""
+    """The part of a `WorkerProcess` that a reader uses."""
 
     channels: ProcessChannels
 
@@ -58,7 +59,7 @@ class ResponseReader(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Let `receive` return None if the stop flag is set; from any thread and signal handler."""
+        """Make `receive` return None if the stop flag is set; from any thread or handler."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The worker processes of one runner: who has which, and how all of them end.
+"""The worker processes of one runner: acquired, released, and ended.
 
-Rule of this module: a process is idle, or lent to one thread, or ended; and who gives one back to a
-fleet that is closed sees to its end.
+Rule of this module: a process is idle, in use by exactly one thread, or ended. A process released
+to a closed pool is ended by the thread that releases it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class ProcessPool:
             raise WorkerStartError(name, str(exc)) from exc
 
     def release(self, process: WorkerProcess) -> None:
-        """Give it back; it takes time if it cannot take another call."""
+        """Release a process; that takes time if it cannot take another call."""
         with self._lock:
             if process.is_usable() and self.calls_left(process) and not self._is_closed:
                 self._idle[process] = self._in_use.pop(process, None)
@@ -142,7 +142,7 @@ class ProcessPool:
         return pickled
 
     def calls_left(self, process: WorkerProcess) -> float:
-        """Tell how many more calls a process may run."""
+        """Return how many more calls a process may run."""
         return self._max_calls - process.calls_used
 
     def close(self, *, is_cancelled: bool = False) -> None:

@@ -32,12 +32,12 @@ class DupFd:
         self._fd = fd
 
     def detach(self) -> int:
-        """Give it, in the new process."""
+        """Return it, in the new process."""
         return self._fd
 
 
 class SpawnContext:
-    """What a new process inherits: stands in for what `multiprocessing` calls a ``Popen``.
+    """The resources that a new process inherits: the ``Popen`` object of `multiprocessing`.
 
     Attributes:
         fds: The file descriptors that it inherits.
@@ -51,7 +51,7 @@ class SpawnContext:
         self.fds = []
 
     def duplicate_for_child(self, fd: int) -> int:
-        """Let the process inherit a file descriptor; called by what is pickled."""
+        """Register a file descriptor that the process inherits; called by what is pickled."""
         self.fds.append(fd)
         return fd
 
@@ -130,7 +130,7 @@ def spawn_worker(
 
 
 def _preparation() -> dict[str, Any]:
-    """Give what `multiprocessing` tells a new process, whatever runs the main module."""
+    """Return what `multiprocessing` tells a new process, whatever runs the main module."""
     main: Any = sys.modules["__main__"]
     if not hasattr(main, "__spec__"):  # pdb of Python 3.11 makes such a one
         main.__spec__ = None

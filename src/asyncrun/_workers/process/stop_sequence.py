@@ -54,11 +54,11 @@ class StopSequence:
         self._is_acknowledged = False
 
     def is_set(self) -> bool:
-        """Tell whether the flag is set."""
+        """Return whether the flag is set."""
         return self.token._set
 
     def should_request(self) -> bool:
-        """Tell whether the call is to be asked to stop."""
+        """Return whether the call is to be asked to stop."""
         return self.token._set and self.deadline is None
 
     def start(self) -> None:
@@ -79,7 +79,7 @@ class StopSequence:
             self.deadline = self._requested_at + (self._grace if ack.code else 0.0)
 
     def must_kill(self, is_cooperative: Callable[[], bool]) -> bool:
-        """Tell whether it has had its time.
+        """Return whether it has had its time.
 
         Args:
             is_cooperative: Tells whether it is likely to end by itself, should there be no answer.

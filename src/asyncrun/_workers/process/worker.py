@@ -90,7 +90,7 @@ class ProcessWorker(Worker):
                 del error
 
     async def _continue_in_thread(self, remote_call: RemoteCall[T]) -> T:
-        """Let a thread begin a call, or go on with it."""
+        """Start a call in a thread, or go on with it there."""
         try:
             return await self._threads.run_in_thread(remote_call)
         finally:

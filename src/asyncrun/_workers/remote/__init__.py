@@ -1,1 +1,1 @@
-"""What every worker outside of this process shares: calls, items, pickles."""
+"""Shared by every worker outside of this process: calls, items, pickles."""

@@ -1,9 +1,8 @@
 """One blocking call in a worker process.
 
-Rule of this module: a call that is sure to be pickled in no time, and by nobody's code but
-pickle's, is sent by the event loop's thread and awaited there; any other one, and one that has to
-go down the stop sequence, is the business of a thread. So is an answer that may take time, or code
-of somebody else.
+Rule of this module: the event loop sends and awaits a call only if pickling it is quick and runs no
+user code. A worker thread handles every other call, every stop sequence, and every response that is
+large or runs user code when unpickled.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ class RemoteCall(SlotLease[T]):
         return self._call.waiter_done(error)
 
     def send_inline(self) -> bool:
-        """Begin in this thread, if that is sure to take no time; tell whether that is so."""
+        """Send the call in this thread if that is sure to be quick; return whether it was sent."""
         call = self._call
         if not can_send_inline(call.func, call.args):
             return False
@@ -119,11 +118,11 @@ class RemoteCall(SlotLease[T]):
         return True
 
     def needs_thread(self) -> bool:
-        """Tell whether it was begun lightly, has not ended, and no thread goes on with it."""
+        """Return whether it was sent inline, has not ended, and no thread goes on with it."""
         return self.was_sent_inline and self._process is not None and not self._claimed.locked()
 
     async def receive(self) -> Response | None:
-        """Wait for the answer to a call that has begun lightly.
+        """Wait for the response to a call that was sent inline.
 
         On cancel: the call goes on.
 
@@ -160,7 +159,7 @@ class RemoteCall(SlotLease[T]):
                 self._release_process()
 
     def finish(self, frame: Response) -> T:
-        """Give the result that was answered, or raise the error."""
+        """Return the result of a response, or raise its error."""
         result: T = load_response(frame, self._call.function)
         return result
 
@@ -211,7 +210,7 @@ MAX_INLINE_ITEMS: Final = 16
 
 
 def can_send_inline(func: object, args: tuple[object, ...]) -> bool:
-    """Tell whether to pickle a call runs no code but pickle's own, and not for long."""
+    """Return whether pickling a call is quick and runs no code but pickle's own."""
     return pickles_by_name(func) and _is_small(args, 2)
 
 
@@ -230,7 +229,7 @@ def _is_small(value: object, depth: int) -> bool:
 
 
 def load_response(frame: Response, function: str) -> Any:
-    """Give the result that a process has answered with, or raise the error."""
+    """Return the result of a response, or raise its error."""
     if frame.is_error:
         raise_error(frame.body, f"{function}()")
     return loads(frame.body, f"the result of {function}()")

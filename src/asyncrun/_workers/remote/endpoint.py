@@ -1,4 +1,4 @@
-"""What a call and an item loop know of a worker outside of this process.
+"""A worker outside of this process, as a call and an item loop use it.
 
 Rules of this module:
 
@@ -120,7 +120,7 @@ class Endpoint(Protocol):
 
         Args:
             call_id: Its id.
-            token: Its stop flag; who sets it calls `wake`.
+            token: Its stop flag; after setting it, call `wake`.
         """
         ...
 
@@ -154,7 +154,7 @@ class Endpoint(Protocol):
         ...
 
     def unread(self, frame: Any) -> None:
-        """Let the next `receive` return a response once more that has come from here."""
+        """Put back a response that has come from here, for the next `receive`."""
         ...
 
 
@@ -169,6 +169,9 @@ class EndpointPool(Protocol[EndpointT]):
 
         Args:
             name: The call that it is for.
+
+        Returns:
+            The endpoint.
 
         Raises:
             WorkerStartError: There is none (a `RuntimeError`).
@@ -187,7 +190,7 @@ class EndpointPool(Protocol[EndpointT]):
         ...
 
     def release(self, process: EndpointT) -> None:
-        """Give an endpoint back; that takes time if it cannot take another call."""
+        """Release an endpoint; that takes time if it cannot take another call."""
         ...
 
     def calls_left(self, process: EndpointT) -> float:

@@ -107,7 +107,7 @@ def end_causes(error: BaseException, last: BaseException) -> None:
 def one_line(error: Exception) -> str:
     """Return the message; `traceback` bears with a ``__str__`` that raises."""
     formatted = traceback.TracebackException.from_exception(error)
-    formatted.__notes__ = None  # pickle of Python 3.14 notes which part of our parcel it was at
+    formatted.__notes__ = None  # pickle of Python 3.14 notes which part of our message it was at
     return list(formatted.format_exception_only())[-1].strip()
 
 
@@ -121,7 +121,7 @@ _HOOKS: Final = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", 
 
 
 def _is_simple(error: BaseException) -> bool:
-    """Tell whether pickle gets an error right. Nothing is kept: a class leads to its module."""
+    """Return whether pickle gets an error right. Nothing is kept: a class leads to its module."""
     kind = type(error)
     return (
         _SIMPLE.issuperset(map(type, error.args))
@@ -133,7 +133,7 @@ def _is_simple(error: BaseException) -> bool:
 
 
 def _has_no(kind: type, names: tuple[str, ...]) -> bool:
-    """Tell whether a class has these methods, if at all, from builtin ones."""
+    """Return whether a class has these methods, if at all, from builtin ones."""
     return all(map(_is_builtin, filter(None, (_owner(kind, name) for name in names))))
 
 

@@ -2,10 +2,10 @@
 
 Rules of this module:
 
-- To send items one by one costs a round trip each. While they are quick, some are sent ahead.
-  Those that were and have not begun when one turns out to be slow, or is asked to stop, or is the
-  end of its process, are taken back and go elsewhere.
-- The first of those that were sent is the one that runs, and the only one that anybody else knows.
+- Items sent one by one cost a round trip each. While items are quick, some are prefetched. If an
+  item proves slow, is asked to stop or kills the process, the prefetched items behind it are
+  revoked and requeued.
+- Only the head of the items in flight runs, and only the head is listed in `Batch.running`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RemoteItemLoop(ThreadItemLoop):
 
     Args:
         batch: The batch.
-        slot_queue: Who waits for a slot.
+        slot_queue: The waiters for a slot.
         pool: Where to take a process.
     """
 
@@ -112,7 +112,7 @@ class RemoteItemLoop(ThreadItemLoop):
         return self.batch.pop_requeued() or super()._next()
 
     def _pickle(self, item: Item[Any]) -> bytes | None:
-        """Give the bytes of an item; if there are none, that is its outcome."""
+        """Return the bytes of an item; None if they cannot be made, which is its outcome."""
         try:
             return dumps((item.arg,), f"an argument of {self.batch.function}()")
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
@@ -121,7 +121,7 @@ class RemoteItemLoop(ThreadItemLoop):
             return None  # noqa: ASYNC104 - in a thread nothing is cancelled
 
     def _run_on_process(self, item: Item[Any], arguments: bytes) -> None:
-        """Take a process, have one item run, and those that come meanwhile."""
+        """Run one item on a process, and those that come meanwhile."""
         try:
             self._process = process = self._pool.acquire(self.batch.function)
         except BaseException:
@@ -151,7 +151,8 @@ class RemoteItemLoop(ThreadItemLoop):
         if not process.pid:
             process.start(self.batch.function)
             first = in_flight[0].item
-            first.started, first.pid = time.monotonic(), process.pid  # who sees that looks at this
+            # The clock of `item_timeout` starts with the pid: `started` is written first.
+            first.started, first.pid = time.monotonic(), process.pid
             del first
         process.send(self.batch.pickled_function, arguments)
         while in_flight:
@@ -166,7 +167,7 @@ class RemoteItemLoop(ThreadItemLoop):
                 self._handle_response(frame)
 
     def _prefetch(self) -> None:
-        """Send items for which this process is as good as any, as it will soon have the time."""
+        """Prefetch as many items as the process will finish within one time slice."""
         batch, in_flight, process = self.batch, self._in_flight, self._process
         depth = min(MAX_PREFETCH, int(TIME_SLICE / self._item_seconds))
         if (
@@ -197,7 +198,7 @@ class RemoteItemLoop(ThreadItemLoop):
         self.batch.running[item] = None
 
     def _start_head(self) -> bool:
-        """Note that the first item of those that were sent runs now; tell whether it may."""
+        """Mark the first item in flight as the running one; return whether it may run."""
         batch, process = self.batch, self._process
         call_id, item, _ = self._in_flight[0]
         item.pid = process.pid
@@ -210,7 +211,7 @@ class RemoteItemLoop(ThreadItemLoop):
         return not batch.closed
 
     def _handle_response(self, frame: Response) -> None:
-        """Take the answer for the first item."""
+        """Handle the response for the first item."""
         item = self._pop_head()
         spent = int.from_bytes(frame.extra, "little") / 1e9
         self._item_seconds = max(spent, (self._item_seconds + spent) / 2, 1e-6)
@@ -233,7 +234,7 @@ class RemoteItemLoop(ThreadItemLoop):
         return item
 
     def _requeue_tail(self, count: int) -> None:
-        """Give so many items, the last ones, to whoever takes them."""
+        """Requeue so many of the items in flight, the last ones."""
         items = [self._in_flight.pop() for _ in range(min(count, len(self._in_flight) - 1))]
         if items:
             self._in_flight_bytes -= sum(each.size for each in items)
@@ -251,7 +252,7 @@ class RemoteItemLoop(ThreadItemLoop):
             self.batch.requeue([item])
 
     def _handle_death(self, exc: WorkerGone) -> None:
-        """Find an end for the item whose process has ended, and another process for the others."""
+        """Handle the worker's death: fail the item that had started, requeue the others."""
         count, pid = self._process.take_revoked(), self._process.pid
         if count == len(self._in_flight):  # it was idle when it ended
             count -= 1

@@ -1,4 +1,4 @@
-"""What goes from one process to another: calls, results and errors, as bytes.
+"""Calls, results and errors as bytes, for another process.
 
 Rules of this module (rule 20):
 
@@ -71,14 +71,14 @@ def loads(content: memoryview | bytes, subject: str) -> Any:
 
 
 def pickles_by_name(func: object) -> bool:
-    """Tell whether a function is pickled by its name: it has no state to lose."""
+    """Return whether a function is pickled by its name: it has no state to lose."""
     if isinstance(func, BuiltinFunctionType):
         return isinstance(func.__self__, ModuleType | NoneType)  # it may be a method
     return isinstance(func, FunctionType)
 
 
 def has_no_globals(content: memoryview | bytes) -> bool:
-    """Tell whether it is sure that to unpickle something runs no code but pickle's own."""
+    """Return whether unpickling is sure to run no code but pickle's own."""
     return pickle.STACK_GLOBAL not in bytes(content)
 
 

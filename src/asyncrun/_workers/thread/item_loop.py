@@ -86,7 +86,7 @@ class ItemRunner(ItemConsumer):
         batch.set_outcome(item, state, outcome)
 
     def drop(self, item: Item[Any], error: object = None) -> None:
-        """End an item whose outcome nobody waits for."""
+        """End an item whose outcome has no waiter."""
         try:
             if isinstance(error, BaseException):
                 log_unobserved_error(item.name, error, self.batch.silent_late_errors)
@@ -121,7 +121,7 @@ class ThreadItemLoop(ItemRunner):
         self._slot_since = time.monotonic()
 
     def run(self) -> None:
-        """Run items until there are none, or somebody else is to have the slot."""
+        """Run items until there are none, or another caller is to have the slot."""
         self._record_start()
         batch, waiting = self.batch, self._slot_queue.waiting
         take = batch.pending.get_nowait
@@ -139,7 +139,7 @@ class ThreadItemLoop(ItemRunner):
                 item = self._next()
 
     def _next(self) -> Item[Any] | None:
-        """Wait for an item, but not for long, and not while somebody waits for the slot."""
+        """Wait for an item, but not for long, and not while another caller waits for the slot."""
         batch, slot_queue = self.batch, self._slot_queue
         item = None
         slot_queue.mark_idle(self)
@@ -158,9 +158,9 @@ class ThreadItemLoop(ItemRunner):
         return item
 
     def slice_expired(self) -> bool:
-        """Tell whether somebody has waited for the slot for long enough."""
+        """Return whether the time slice is over and another caller waits for the slot."""
         return bool(self._slot_queue.waiting) and time.monotonic() - self._slot_since >= TIME_SLICE
 
     def must_yield_slot(self) -> bool:
-        """Tell whether this is to give up its slot; if so, it has to."""
+        """Return whether this must yield its slot; then the slot is reserved for another caller."""
         return self.slice_expired() and self._slot_queue.should_yield(self, idle=False)

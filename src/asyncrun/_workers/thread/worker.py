@@ -158,7 +158,7 @@ class ThreadWorker(Worker):
         return is_over
 
     def finish_in_new_thread(self, lease: SlotLease[Any]) -> None:
-        """Let a thread bring a lease to its end that was left without one."""
+        """Start a thread that brings a lease to its end, which was left without one."""
         try:
             threading.Thread(target=self._run_lease, args=(lease,), daemon=True).start()
         except RuntimeError:  # there is none to be had

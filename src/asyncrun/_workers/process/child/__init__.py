@@ -1,1 +1,1 @@
-"""What runs in a worker process."""
+"""The worker process's own side."""

@@ -1,14 +1,15 @@
-"""What runs in a worker process.
+"""The main function of a worker process.
 
 Rules of this module (rules 18 to 20):
 
-- The main thread takes calls and answers them, one by one. Another one listens for what must be
-  heard meanwhile: that a call is asked to stop, and that the parent is gone.
-- Who begins a call says so and then looks whether it was asked to stop; who asks does it the
-  other way round.
-- Nothing is written on the standard streams. The listener kills this process and all that it has
-  started when the parent goes; that it may be kept from running by who holds the GIL is why, where
-  the system can, the parent has arranged for that before.
+- The main thread takes calls and sends their responses, one by one. The control thread reads stop
+  requests meanwhile, and sees the end of the parent.
+- The main thread: publish the running call, then read the stop request.
+  The control thread: record the stop request, then read the running call. One of the two always
+  sees the other.
+- Nothing is written on the standard streams. The control thread kills the process group when the
+  parent goes. It cannot run while another thread holds the GIL, so on Linux the kernel does it too
+  (see `process_group`).
 
 A worker is to its functions what a child of `multiprocessing` is, for it is one (rule 21):
 `multiprocessing` unpickles a `WorkerProcess` whose target is a `WorkerBootstrap`. What differs, and
@@ -61,14 +62,14 @@ that time: for a core to be woken takes longer than all the rest of a short call
 
 
 def can_spin() -> bool:
-    """Tell whether that is possible, and not at the cost of who is to send the call."""
+    """Return whether spinning is possible, and takes no core from the process that sends."""
     return hasattr(socket, "MSG_DONTWAIT") and hasattr(os, "sched_yield") and usable_cores() > 1
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class WorkerBootstrap:
-    """What a worker process needs to know: the target of the `multiprocessing.Process` that it is.
+    """All that a worker process is told: the target of the `multiprocessing.Process` that it is.
 
     Attributes:
         calls: Where calls come in.
@@ -114,7 +115,7 @@ class WorkerBootstrap:
 
 
 def leave_terminal() -> None:
-    """Give up the controlling terminal, so that whoever wants to use it gets an error at once.
+    """Detach from the controlling terminal, so that its use is an error at once.
 
     A group in the background would be stopped. To ignore SIGTTIN and SIGTTOU is no way out: ssh
     sets handlers of its own, and then asks for its passphrase again and again without an end.
@@ -266,7 +267,7 @@ class WorkerMain:
             self._load_error, self._name = exc, "the function"
 
     def _take_permit(self, epoch: int) -> bool:
-        """Tell whether a call was not called back meanwhile; if so, nobody else gets it any more.
+        """Return whether the call may start, and take its permit.
 
         What was called back is still among what was received. The leaves of a generation are for
         the calls of that generation, so that no call begins with that of a later one.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Recv(Protocol):
-        """What a socket receives with."""
+        """The `recv` of a socket."""
 
         def __call__(self, size: int, /) -> bytes: ...
 

@@ -2,13 +2,14 @@
 
 Rules of this module:
 
-- Nothing here waits but `ProcessChannels.select`, and nothing here knows what is said.
-- Five pairs: calls; answers; what is to be heard while a call runs, and the replies; the leaves to
-  begin, of which both ends are here; and one that wakes who waits here.
-- What the process is to tell though another of its threads holds the GIL is in a byte that both
-  see, where the system has such a thing.
-- Calls and answers have a pair each: to receive something wakes whoever waits to receive at the
-  other end, to tell that there is room again. It would be woken once more for each answer.
+- Only `ProcessChannels.select` waits, and no function here knows what the messages mean.
+- There are five pairs: calls (to the worker); responses (from it); control (stop requests and their
+  acknowledgements); permits (the parent keeps both ends); wake-up (interrupts `select`).
+- Whether the running call is cooperative is a byte in shared memory, where the system has that: the
+  worker's thread can set it, and the parent read it, while another thread holds the worker's GIL.
+- Calls and responses use separate pairs. Reading from a Unix socket also wakes a peer that is
+  blocked in `recv` on that pair, because the kernel reports free buffer space: that would be one
+  spurious wake-up for each response.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Ready(Flag):
-    """What there is to hear, or that there is room to send."""
+    """The channels that are ready: to be read, or to be written to."""
 
     NOTHING = 0
     RESPONSE = auto()
@@ -133,7 +134,7 @@ class ProcessChannels:
             self.shared_flag_fd = -1
 
     def shut_down(self) -> None:
-        """Let the process see that no more calls will come."""
+        """Close the sending side, so that the process sees that no more calls come."""
         with suppress(OSError):
             self._calls.shutdown(socket.SHUT_WR)
 
@@ -166,15 +167,15 @@ class ProcessChannels:
         return ready
 
     def fileno(self) -> int:
-        """Give what is readable when there is something to hear, or an end; -1 if it cannot be."""
+        """Return a descriptor, readable when a channel is, or has ended; -1 if there is none."""
         return -1 if self.pidfd == -1 else self._fileno
 
     def dup(self) -> socket.socket:
-        """Give another descriptor of what is readable when there is an answer."""
+        """Return a duplicate of the socket that is readable when there is a response."""
         return self._responses.dup()
 
     def wake(self) -> None:
-        """Wake who waits, from any thread and from a signal handler."""
+        """Interrupt `select`, from any thread and from a signal handler."""
         with suppress(OSError):  # there is something in it already, or it is closed
             self._wake.send(b"!")
 
@@ -193,12 +194,12 @@ class ProcessChannels:
 
         Raises:
             BlockingIOError: There is no room.
-            OSError: There is nobody.
+            OSError: The worker has closed its end.
         """
         return self._calls.send(content)
 
     def receive_nowait(self) -> Frame | None:
-        """Give an answer if it is there."""
+        """Return a response if it is there."""
         while (frame := self._response_decoder.next_frame()) is None:
             try:
                 count = self._responses.recv_into(self._response_decoder.get_buffer())
@@ -213,7 +214,7 @@ class ProcessChannels:
         return frame
 
     def send_request(self, frame: Frame) -> bool:
-        """Say something that is to be heard while a call runs; tell whether it went off."""
+        """Send what the worker reads while a call runs; return whether it went off."""
         try:
             for content in encode(frame):
                 self._control.send(content)
@@ -222,11 +223,11 @@ class ProcessChannels:
         return True
 
     def is_cooperative(self) -> bool:
-        """Tell what the byte says that both see."""
+        """Return the shared flag: whether the running call is cooperative."""
         return self._shared_flag[0] != 0
 
     def acks(self) -> Generator[Frame]:
-        """Give what was replied to that."""
+        """Return the acknowledgements of stop requests."""
         try:
             count = self._control.recv_into(self._ack_decoder.get_buffer())
         except OSError:
@@ -238,7 +239,7 @@ class ProcessChannels:
             yield frame
 
     def grant_permits(self, epoch: int, count: int) -> None:
-        """Let so many calls of a generation begin."""
+        """Grant so many permits of an epoch."""
         self._permit_sender.send(bytes((epoch,)) * count)
 
     def revoke_permits(self) -> int:

@@ -44,7 +44,7 @@ class Frame(NamedTuple):
 
 
 def encode(frame: Frame) -> Sequence[memoryview | bytes]:
-    """Give the bytes of a frame, in pieces where it would be a waste to copy them together."""
+    """Return the bytes of a frame, in pieces where joining them would copy too much."""
     call_id, code, body, extra = frame
     head = _HEAD.pack(call_id, code, len(body), len(extra))
     if len(body) + len(extra) <= CHUNK:
@@ -67,7 +67,7 @@ class Decoder:
         self._end: int = 0
 
     def get_buffer(self) -> memoryview:
-        """Give the place for the bytes that come next; tell `buffer_updated` how many came."""
+        """Return the place for the next bytes; then call `buffer_updated` with their number."""
         start, end = self._start, self._end
         if start == end:
             self._start = self._end = 0
@@ -86,7 +86,7 @@ class Decoder:
         self._end += count
 
     def next_frame(self) -> Frame | None:
-        """Give the next frame, if all of it is there."""
+        """Return the next frame, if all of it is there."""
         start = self._start
         if self._end - start < _HEAD.size:
             return None
@@ -100,7 +100,7 @@ class Decoder:
         return Frame(call_id, code, self._buffer[start:middle], self._buffer[middle:end])
 
     def _size(self) -> int:
-        """Tell how long the next frame is, as far as is known."""
+        """Return how long the next frame is, as far as is known."""
         if self._end - self._start < _HEAD.size:
             return _HEAD.size
         head: tuple[int, int, int, int] = _HEAD.unpack_from(self._buffer, self._start)
