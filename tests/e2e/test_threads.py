@@ -140,6 +140,7 @@ try:
     asyncrun.run(main, exit_timeout=1)
 except RuntimeError as exc:
     print(exc)
+limit_memory(resource.RLIM_INFINITY)  # whatever else runs at the exit, as coverage does, needs some
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """,
         "asyncio",
