@@ -379,8 +379,8 @@ class Batch(Generic[T]):
         return waiting > len(self.idle) and not self.closed
 
     def request_consumer_if_needed(self) -> None:
-        """Ask for one more server if one is lacking, from a consumer that has been idle."""
-        # `put`: add the item, then read `idle`. A consumer: leave `idle`, then look for items.
+        """Ask for one more consumer if one is lacking; from a consumer that has been idle."""
+        # The reader: add an item, then read `idle`. A consumer: leave `idle`, then count the items.
         if self.needs_consumer():
             self._call_soon_threadsafe(self._request_consumer)
 

@@ -4,8 +4,8 @@ Rules of this module (rules 13 to 17):
 
 - `SignalHandlers` puts back every handler that it has replaced.
 - A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
-  kernel's default back, posts one callback to the loop and releases one lock. It pauses for a few
-  milliseconds at most, so that a sender on the same core gets to its second signal.
+  kernel's default back, posts one callback to the loop and releases one lock. It pauses, for
+  20 ms at most, so that a sender on the same core gets to its second signal.
 - A forked child has the handlers that the program would have without `run`, from its first moment.
 - How a process ends by a signal is the business of `_system.process_exit`.
 """

@@ -1,7 +1,6 @@
 """The thread behind ``exit_timeout``.
 
-Rule of this module: the thread starts with `run`, because a signal handler cannot start one; and it
-takes no lock that a stuck thread may hold.
+Rule of this module: the thread starts with `run`, because a signal handler cannot start one.
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ class MapWorkItem(ItemRunner, WorkItem):
                 return
 
     def _try_finish(self) -> bool:
-        # To add an item: queue it, then count the consumers. A consumer: end, then look for items.
+        # To add an item: queue it, then read `consumers`.
+        # Here: leave `consumers`, then read the queue.
         if self._single:
             return True
         servers = self.batch.consumers

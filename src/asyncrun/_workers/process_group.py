@@ -1,7 +1,7 @@
 """The end of a process group: when a worker is to end, or together with its parent.
 
-Rule of this module: a group's id is used only while its leader has not been waited for, or while
-another process of the group lives; until then the kernel gives the id to no other one.
+Rule of this module: once a group was found gone its id is not used again, for the kernel may give
+it to another one.
 """
 
 from __future__ import annotations

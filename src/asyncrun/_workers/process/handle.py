@@ -97,16 +97,7 @@ class WorkerProcess:
     #
 
     def start(self, name: str) -> None:
-        """Start it, and wait until it is ready.
-
-        Args:
-            name: The call that it is for.
-
-        Raises:
-            WorkerStartError: That was not possible (a `RuntimeError`).
-            SerializationError: The initializer cannot be pickled (a `TypeError`).
-            WorkerGone: The call was asked to stop meanwhile.
-        """
+        """See `Endpoint.start`."""
         initializer = self._spawn(name)
         try:
             self._send_all(encode(Frame(0, 0, initializer)))
@@ -152,7 +143,7 @@ class WorkerProcess:
         return self._popen is not None and self._popen.poll() is None
 
     def is_usable(self) -> bool:
-        """Return whether it may take another call, as far as is known."""
+        """See `Endpoint.is_usable`."""
         return self.pid != 0 and not self.channels.has_ended and not self._unanswered
 
     def close_input(self) -> None:
@@ -196,12 +187,7 @@ class WorkerProcess:
     #
 
     def send(self, function: bytes, arguments: bytes) -> None:
-        """Send a call that may begin at once; no other one is unanswered.
-
-        Args:
-            function: The function, pickled.
-            arguments: Its arguments, pickled.
-        """
+        """See `Endpoint.send`."""
         self.last_call_id += 1
         self.calls_used += 1
         self._unanswered += 1
@@ -214,11 +200,7 @@ class WorkerProcess:
         self._revoked += not is_sent
 
     def prefetch(self, calls: Sequence[bytes]) -> None:
-        """Send more calls of the same function.
-
-        Args:
-            calls: For each its arguments, pickled; all together no more than a socket holds.
-        """
+        """See `Endpoint.prefetch`."""
         self.channels.grant_permits(self._permit_epoch, len(calls))
         self._unanswered += len(calls)
         self.calls_used += len(calls)
@@ -227,7 +209,7 @@ class WorkerProcess:
         self._send_all([b"".join(piece for frame in frames for piece in encode(frame))])
 
     def revoke(self) -> None:
-        """Take back those calls, the last ones, that have not begun, for `take_revoked`."""
+        """See `Endpoint.revoke`."""
         if count := self.channels.revoke_permits():
             self._revoked += count
             self._unanswered -= count
@@ -235,21 +217,16 @@ class WorkerProcess:
             self._permit_epoch = (self._permit_epoch + 1) % NO_PERMIT
 
     def take_revoked(self) -> int:
-        """Return how many calls, the last ones, were revoked since this was last called."""
+        """See `Endpoint.take_revoked`."""
         count, self._revoked = self._revoked, 0
         return count
 
     def set_current_call(self, call_id: int, token: StopToken) -> None:
-        """Go through the stop sequence, from now on, when this call is asked to stop.
-
-        Args:
-            call_id: Its id.
-            token: Its stop flag; to set it must `wake` this.
-        """
+        """See `Endpoint.set_current_call`."""
         self._stop_sequence = StopSequence(call_id, token, self._grace)
 
     def wake(self) -> None:
-        """Look at the stop flag; from any thread and from a signal handler."""
+        """See `Endpoint.wake`."""
         self.channels.wake()
         if (reader := self.reader) is not None:
             reader.interrupt()
@@ -274,22 +251,12 @@ class WorkerProcess:
         return frame
 
     def unread(self, frame: Frame) -> None:
-        """Put back a response, for the next one that receives."""
+        """See `Endpoint.unread`."""
         self._pushed_back = frame
         self._unanswered += 1
 
     def receive(self, timeout: float | None) -> Frame | None:
-        """Wait for an answer.
-
-        Args:
-            timeout: For so long at most; None waits without limit.
-
-        Returns:
-            The answer; None if there was none in time, or a call was taken back.
-
-        Raises:
-            WorkerGone: The process has ended, or was ended, as the call was asked to stop.
-        """
+        """See `Endpoint.receive`."""
         until = None if timeout is None else time.monotonic() + timeout
         while True:
             has_ended = self.channels.has_ended  # before the look: it may have answered and ended

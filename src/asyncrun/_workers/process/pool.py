@@ -57,17 +57,7 @@ class ProcessPool:
         self._is_closed = False
 
     def acquire(self, name: str) -> WorkerProcess:
-        """Take a process, which may have to be started yet.
-
-        Args:
-            name: The call that it is for.
-
-        Returns:
-            The process; `release` it back.
-
-        Raises:
-            WorkerStartError: It cannot be made (a `RuntimeError`).
-        """
+        """See `EndpointPool.acquire`."""
         while (process := self._acquire_idle()) is not None:
             if process.is_alive():
                 return process
@@ -79,15 +69,7 @@ class ProcessPool:
         return process
 
     def acquire_idle_nowait(self, attach: Callable[[WorkerProcess], object]) -> bool:
-        """Take a process that can take more than one call, if there is one, without waiting.
-
-        Args:
-            attach: Gets the process before it is taken, for a KeyboardInterrupt may come in
-                between.
-
-        Returns:
-            Whether there is one.
-        """
+        """See `EndpointPool.acquire_idle_nowait`."""
         with self._lock:
             process = next(reversed(self._idle), None)
             if (
@@ -116,7 +98,7 @@ class ProcessPool:
             raise WorkerStartError(name, str(exc)) from exc
 
     def release(self, process: WorkerProcess) -> None:
-        """Release a process; that takes time if it cannot take another call."""
+        """See `EndpointPool.release`."""
         with self._lock:
             if process.is_usable() and self.calls_left(process) and not self._is_closed:
                 self._idle[process] = self._in_use.pop(process, None)
@@ -133,7 +115,7 @@ class ProcessPool:
                 self._returned.notify_all()
 
     def pickle_function(self, func: Callable[..., object], name: str) -> bytes:
-        """Turn a function into bytes; into the same object as the last time, if that will do."""
+        """See `EndpointPool.pickle_function`."""
         last, pickled = self._last_pickled
         if func is not last:
             pickled = dumps(func, name)
@@ -142,7 +124,7 @@ class ProcessPool:
         return pickled
 
     def calls_left(self, process: WorkerProcess) -> float:
-        """Return how many more calls a process may run."""
+        """See `EndpointPool.calls_left`."""
         return self._max_calls - process.calls_used
 
     def close(self, *, is_cancelled: bool = False) -> None:

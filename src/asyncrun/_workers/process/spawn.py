@@ -37,7 +37,7 @@ class DupFd:
 
 
 class SpawnContext:
-    """The resources that a new process inherits: the ``Popen`` object of `multiprocessing`.
+    """Registers what a new process inherits, in place of the ``Popen`` of `multiprocessing`.
 
     Attributes:
         fds: The file descriptors that it inherits.

@@ -269,8 +269,8 @@ class WorkerMain:
     def _take_permit(self, epoch: int) -> bool:
         """Return whether the call may start, and take its permit.
 
-        What was called back is still among what was received. The leaves of a generation are for
-        the calls of that generation, so that no call begins with that of a later one.
+        Revoked calls are still in the receive buffer. So a permit carries its epoch, and no call
+        starts with a permit of a later epoch than its own.
         """
         if epoch == NO_PERMIT:
             return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
+from ...remote.endpoint import SMALL
 from .protocol import Code
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _HEAD: Final = Struct("<QQQQ")
 
-CHUNK: Final = 1 << 16
+CHUNK: Final = SMALL
 """Bytes to receive at a time: more only makes the buffer fall out of the processor's cache."""
 
 
