@@ -11,20 +11,17 @@ Rules of this module:
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
-
-import anyio
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast, final
 
 from .call import SlotLease
 from .registry import register
 from .report import function_name, log_unobserved_error, short_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from .registry import RunningCall
     from .stop import StopToken
@@ -137,6 +134,14 @@ def do_nothing() -> None:
     """Stand in for what is to be called no more."""
 
 
+class Waker(Protocol):
+    """The event that a reader waits for: an `anyio.Event` or a `threading.Event`."""
+
+    def set(self) -> None:
+        """Wake the reader."""
+        ...
+
+
 MISSING: Final = object()
 ANY_ITEM: Final = object()
 
@@ -209,7 +214,7 @@ class Batch(Generic[T]):
         self.silent_late_errors: tuple[type[BaseException], ...] = silent_late_errors
         self._is_detached = False
         self._abandoned_count = self._done = self._failed = 0
-        self._wakers: list[anyio.Event | threading.Event] = []
+        self._wakers: list[Waker] = []
         self._awaited: object = None
         self._requeued: deque[Item[T]] = deque()
         register(self)
@@ -315,41 +320,24 @@ class Batch(Generic[T]):
         except Empty:
             return None
 
-    async def wait(self, has_progress: Callable[[], bool]) -> None:
-        """Wait until it may be worth looking again.
+    @contextmanager
+    def reader_waiting(self, waker: Waker, item: Item[T] | None = None) -> Generator[None]:
+        """Register the reader: in this block it is woken when it may be worth looking again.
 
-        On cancel: nothing is lost.
-
-        Args:
-            has_progress: Tells whether there is something already.
-        """
-        waker = anyio.Event()
-        self._wakers.append(waker)
-        self._awaited = self.output[0] if self.ordered and self.output else ANY_ITEM
-        try:
-            if not has_progress():
-                await waker.wait()
-        finally:
-            self._awaited = None
-            with suppress(ValueError):  # somebody has taken it to set it
-                self._wakers.remove(waker)
-
-    def wait_blocking(self, item: Item[T], timeout: float) -> None:
-        """Wait in this thread until it may be worth looking again at an item.
+        To wait: enter this block, then look, then wait for the waker. To wake: store the outcome,
+        then look for a waker.
 
         Args:
-            item: The item; nobody else waits.
-            timeout: Seconds.
+            waker: Its event, set from any thread by way of ``call_soon_threadsafe``.
+            item: The item that it waits for; None means any one.
         """
-        waker = threading.Event()
         self._wakers.append(waker)
-        self._awaited = item
+        self._awaited = ANY_ITEM if item is None else item
         try:
-            if item.state == PENDING:
-                waker.wait(timeout)
+            yield
         finally:
             self._awaited = None
-            with suppress(ValueError):  # somebody has taken it to set it
+            with suppress(ValueError):  # `notify_reader` has taken it to set it
                 self._wakers.remove(waker)
 
     def notify_reader(self) -> None:

@@ -208,7 +208,10 @@ class MapIterator(Generic[T]):
             if self._timeout is not None and left <= 0:
                 name = f"map of {self._batch.function}"
                 raise CallTimeoutError(name, self._timeout)
-            self._batch.wait_blocking(item, min(left, threading.TIMEOUT_MAX))
+            waker = threading.Event()
+            with self._batch.reader_waiting(waker, item):
+                if item.state == PENDING:
+                    waker.wait(min(left, threading.TIMEOUT_MAX))
 
     def _leave(self) -> None:
         batch = self._batch

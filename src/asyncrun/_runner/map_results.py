@@ -275,7 +275,7 @@ class MapResults(Generic[T_co]):
 
     async def _wait(self) -> None:
         with anyio.move_on_after(STALL_CHECK_INTERVAL) as scope:
-            await self._batch.wait(self._has_progress)
+            await self._until_notified()
         if not scope.cancelled_caught:
             self._stalled_checks = 0
             return
@@ -283,6 +283,13 @@ class MapResults(Generic[T_co]):
         self._stalled_checks = self._stalled_checks + 1 if self._scheduler.is_stalled() else 0
         if self._stalled_checks == STALL_CHECKS:
             warn(self, "waits", self._scheduler.holders())
+
+    async def _until_notified(self) -> None:
+        batch, waker = self._batch, anyio.Event()
+        item = batch.output[0] if batch.ordered and batch.output else None
+        with batch.reader_waiting(waker, item):
+            if not self._has_progress():
+                await waker.wait()
 
     def _is_ready(self) -> bool:
         queue = self._batch.output

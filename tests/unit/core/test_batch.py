@@ -6,8 +6,10 @@ import threading
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
+from asyncrun import Runner
 from asyncrun._core.batch import SUCCEEDED, Batch
 from asyncrun._workers.slots import SlotQueue
 from asyncrun._workers.thread.item_loop import ThreadItemLoop
@@ -25,24 +27,31 @@ def make_batch(posted: list[Any]) -> Batch[str]:
     )
 
 
-@pytest.mark.anyio
-async def test_a_reader_for_whom_there_is_news_already_does_not_wait() -> None:
-    batch = make_batch([])
-    with anyio.fail_after(5):
-        await batch.wait(lambda: True)
-    assert not batch._wakers
-
-
-def test_a_thread_does_not_wait_for_an_item_that_has_just_got_its_outcome(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    batch = make_batch([])
+def test_a_reader_that_waits_is_woken_by_its_item_alone() -> None:
+    posted: list[Any] = []
+    batch = make_batch(posted)
     batch.put(0, "an item")
-    item = batch.output[0]
-    batch.set_outcome(item, SUCCEEDED, "a result")
-    monkeypatch.setattr(threading.Event, "wait", pytest.fail)
-    batch.wait_blocking(item, 5.0)
+    batch.put(1, "another")
+    first, second = batch.output
+    waker = threading.Event()
+    with batch.reader_waiting(waker, first):
+        batch.set_outcome(second, SUCCEEDED, "a result")
+        assert posted == []
+        batch.set_outcome(first, SUCCEEDED, "a result")
+        assert posted == [waker.set]
+    with batch.reader_waiting(waker):
+        pass
     assert not batch._wakers
+
+
+@pytest.mark.anyio
+async def test_a_reader_whose_outcome_has_just_come_does_not_wait() -> None:
+    async with Runner() as runner, runner.map(str, [1]) as results:
+        with anyio.fail_after(5):
+            while not results._is_ready():
+                await anyio.lowlevel.checkpoint()
+            await results._until_notified()
+        assert not results._batch._wakers
 
 
 def test_a_batch_asks_for_a_server_only_if_one_is_lacking_and_for_nothing_once_left() -> None:

@@ -8,13 +8,14 @@ import os
 import threading
 from concurrent import futures
 from concurrent.futures.thread import BrokenThreadPool
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asyncrun import Executor, StopToken, stop_token
-from asyncrun._core.batch import FAILED, Batch
+from asyncrun._core.batch import FAILED, SUCCEEDED, Batch, Item
 from asyncrun._core.stop import token_by_thread
 from asyncrun._executors import at_exit
 from asyncrun._executors import pool as pool_module
@@ -22,7 +23,7 @@ from asyncrun._executors.futures import Future, FutureCall
 from asyncrun._executors.map import MapIterator, MapWorkItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from asyncrun._executors.pool import Pool
 
@@ -168,6 +169,22 @@ def test_what_begins_after_a_stop_has_looked_gives_way_at_once_and_is_no_reason_
     go.set()
     executor.shutdown()
     assert begun == []
+
+
+def test_a_reader_does_not_wait_for_an_item_that_has_just_got_its_outcome(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped: MapIterator[str] = MapIterator(pool, str, (), timeout=9, buffersize=None, owner=None)
+    item = Item(mapped._batch, 0, "an item")
+
+    @contextmanager
+    def settle(_: object, awaited: Item[str]) -> Generator[None]:
+        awaited.state = SUCCEEDED
+        yield
+
+    monkeypatch.setattr(mapped._batch, "reader_waiting", settle)
+    monkeypatch.setattr(threading.Event, "wait", pytest.fail)
+    mapped._wait(item)
 
 
 def test_a_turn_looks_once_more_for_items_when_it_is_not_counted_any_longer(pool: Pool) -> None:
