@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,6 +128,47 @@ def test_a_call_that_is_stuck_in_print_does_not_hold_up_death_by_the_signal(
     assert child.process.stderr is not None
     assert child.process.stderr.readline() == "ready\n"
     child.send(signal.SIGINT)  # and nobody reads what it prints
+    assert child.process.wait(PATIENCE) == -signal.SIGINT
+
+
+COMPLAINING = """
+import sys, time
+import anyio, asyncrun
+def complain():
+    while True:
+        sys.stderr.write("x" * 1000)
+async def main():
+    print("ready", flush=True)
+    if sys.argv[2] == "in main":
+        complain()
+    async with asyncrun.Runner() as runner:
+        await runner.run_sync(complain)
+seconds = None if sys.argv[2] == "in a call" else 0.1
+try:
+    asyncrun.run(main, exit_timeout=seconds, **{
+        "asyncio": {},
+        "uvloop": {"backend_options": {"use_uvloop": True}},
+        "trio": {"backend": "trio"},
+    }[sys.argv[1]])
+except asyncrun.Interrupted:
+    if sys.argv[2] != "in a call, caught":
+        raise
+    time.sleep(60)
+"""
+
+
+# rules 14 and 17
+@pytest.mark.parametrize("place", ["in a call", "in a call, caught", "in main"])
+def test_what_is_stuck_in_a_write_to_standard_error_does_not_hold_up_death_by_the_signal(
+    start: Callable[..., Child], backend: str, place: str
+) -> None:
+    child = start(COMPLAINING, backend, place)
+    child.expect()
+    tasks, deadline = Path(f"/proc/{child.process.pid}/task"), time.monotonic() + PATIENCE
+    while not any("pipe_write" in path.read_text() for path in tasks.glob("*/wchan")):
+        assert time.monotonic() < deadline, "the pipe, which nobody reads, is not full"
+        os.sched_yield()
+    child.send(signal.SIGINT)
     assert child.process.wait(PATIENCE) == -signal.SIGINT
 
 

@@ -1,6 +1,10 @@
 """The thread behind ``exit_timeout``.
 
-Rule of this module: the thread starts with `run`, because a signal handler cannot start one.
+Rules of this module:
+
+- The thread starts with `run`, because a signal handler cannot start one.
+- Nothing holds up the end: neither a stuck call that holds the lock of standard error, nor a reader
+  of standard error that reads no more.
 """
 
 from __future__ import annotations
@@ -10,11 +14,7 @@ import threading
 from contextlib import suppress
 from typing import final
 
-from .._system.process_exit import (
-    is_interactive,
-    kill_self,
-    print_stderr,
-)
+from .._system.process_exit import FLUSH_TIMEOUT, is_interactive, kill_self, write_stderr
 from .._system.terminal import restore_modes
 
 
@@ -28,8 +28,10 @@ class Watchdog:
 
     def __init__(self, seconds: float) -> None:
         import faulthandler  # noqa: PLC0415 - rarely needed, and not to be imported when stuck
+        import tempfile  # noqa: PLC0415 - the same
 
         self._dump = faulthandler.dump_traceback
+        self._temporary_file = tempfile.TemporaryFile
         self._seconds = seconds
         self._signum: int | None = None
         self._trigger = threading.Lock()
@@ -66,8 +68,13 @@ class Watchdog:
         if is_interactive():
             return
         name = signal.Signals(signum).name
-        print_stderr([f"still here {self._seconds:g} s after {name}; the stacks of all threads:"])
-        with suppress(Exception):
-            self._dump()
+        what = f"still here {self._seconds:g} s after {name}; the stacks of all threads"
+        text = f"asyncrun: {what}:\n"
+        # `faulthandler` writes with the GIL held: on a full pipe that would stop the process.
+        with suppress(Exception), self._temporary_file() as file:  # there may be no disk
+            self._dump(file)
+            file.seek(0)
+            text += file.read().decode(errors="replace")
+        write_stderr(text, FLUSH_TIMEOUT)
         restore_modes()
         kill_self(signum)

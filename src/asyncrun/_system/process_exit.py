@@ -111,14 +111,25 @@ def exit_by_signal(signum: int, final_lines: Callable[[], list[str]]) -> None:
     restore_modes()
     print_stderr(final_lines())
     atexit.unregister(replace_std_streams)  # there will be no finalization
-    with suppress(BaseException):
-        atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
+    _run_exit_handlers()
     flush_streams(FLUSH_TIMEOUT if is_busy() else None)
     kill_self(signum)
 
 
+def _run_exit_handlers() -> None:
+    # That of `logging` flushes standard error, whose lock a stuck call may hold.
+    flush_logs = getattr(sys.modules.get("logging"), "shutdown", None) if is_busy() else None
+    if flush_logs is not None:
+        atexit.unregister(flush_logs)
+    with suppress(BaseException):
+        atexit._run_exitfuncs()  # noqa: SLF001 - finalization would do it, and then join threads
+    if flush_logs is not None:
+        _run_in_thread(flush_logs, FLUSH_TIMEOUT)
+
+
 FLUSH_TIMEOUT: Final = 1.0
-"""Seconds for the last flush where a stuck call may hold a stream's lock: nobody may read on."""
+"""Time limit in seconds of the last lines, and of the final flush: a stuck call may hold a
+stream's lock, and its reader may never read on."""
 
 
 def flush_streams(timeout: float | None) -> None:
@@ -134,14 +145,18 @@ def flush_streams(timeout: float | None) -> None:
             with suppress(Exception):
                 stream.flush()
 
-    # In a thread, for waiting for a thread can be bounded and interrupted; for that lock, neither.
-    flusher = threading.Thread(target=flush, daemon=True)
+    _run_in_thread(flush, timeout)
+
+
+def _run_in_thread(use_streams: Callable[[], None], timeout: float | None) -> None:
+    # Waiting for a thread can be bounded and interrupted; waiting for a stream's lock cannot.
+    thread = threading.Thread(target=use_streams, daemon=True)
     try:
-        flusher.start()
-    except RuntimeError:  # there is none to be had, as at any exit of Python 3.12.1
-        flush()
+        thread.start()
+    except RuntimeError:  # the system gives none, as at any exit of Python 3.12.1
+        use_streams()
     else:
-        flusher.join(timeout)
+        thread.join(timeout)
 
 
 @atexit.register
@@ -168,10 +183,28 @@ def replace_std_streams() -> None:
 
 
 def print_stderr(lines: list[str]) -> None:
-    """Print lines on standard error, if there is one."""
-    with suppress(Exception):  # there may be none, or a closed one, or a full disk
-        sys.stderr.write("".join(f"asyncrun: {line}\n" for line in lines))
-        sys.stderr.flush()
+    """Print lines on standard error, if there is one; see `write_stderr`."""
+    text = "".join(f"asyncrun: {line}\n" for line in lines)
+    write_stderr(text, FLUSH_TIMEOUT if is_busy() else None)
+
+
+def write_stderr(text: str, timeout: float | None) -> None:
+    """Write on standard error, if there is one.
+
+    Args:
+        text: The text.
+        timeout: Seconds, or None for no limit, as for `flush_streams`.
+    """
+
+    def write() -> None:
+        with suppress(Exception):  # there may be none, or a closed one, or a full disk
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    if timeout is None:
+        write()
+    else:
+        _run_in_thread(write, timeout)
 
 
 def is_terminal() -> bool:
