@@ -188,6 +188,18 @@ def test_exit_timeout_dumps_the_stacks_and_ends_the_process_by_the_signal(
 
 
 # rule 17
+def test_exit_timeout_dumps_the_stacks_where_there_are_no_files_in_memory(
+    start: Callable[..., Child],
+) -> None:
+    child = start(HEAD + "if hasattr(os, 'memfd_create'): del os.memfd_create\n" + HANGS["in main"])
+    child.expect()
+    child.send(signal.SIGINT)
+    status, _, errors = child.finish()
+    assert status == -signal.SIGINT
+    assert "most recent call first" in errors
+
+
+# rule 17
 def test_exit_timeout_does_nothing_without_a_signal(start: Callable[..., Child]) -> None:
     child = start(
         HEAD

@@ -9,6 +9,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from contextlib import suppress
@@ -28,10 +29,8 @@ class Watchdog:
 
     def __init__(self, seconds: float) -> None:
         import faulthandler  # noqa: PLC0415 - rarely needed, and not to be imported when stuck
-        import tempfile  # noqa: PLC0415 - the same
 
         self._dump = faulthandler.dump_traceback
-        self._temporary_file = tempfile.TemporaryFile
         self._seconds = seconds
         self._signum: int | None = None
         self._trigger = threading.Lock()
@@ -69,12 +68,18 @@ class Watchdog:
             return
         name = signal.Signals(signum).name
         what = f"still here {self._seconds:g} s after {name}; the stacks of all threads"
-        text = f"asyncrun: {what}:\n"
-        # `faulthandler` writes with the GIL held: on a full pipe that would stop the process.
-        with suppress(Exception), self._temporary_file() as file:  # there may be no disk
-            self._dump(file)
-            file.seek(0)
-            text += file.read().decode(errors="replace")
-        write_stderr(text, FLUSH_TIMEOUT)
+        write_stderr(f"asyncrun: {what}:\n", FLUSH_TIMEOUT)
+        with suppress(Exception):
+            self._write_stacks()
         restore_modes()
         kill_self(signum)
+
+    def _write_stacks(self) -> None:
+        # `faulthandler` writes with the GIL held: on a full pipe that would stop the process.
+        if (create := getattr(os, "memfd_create", None)) is None:  # this is not Linux
+            self._dump()
+            return
+        with os.fdopen(create("stacks"), "w+b") as file:
+            self._dump(file)
+            file.seek(0)
+            write_stderr(file.read().decode(errors="replace"), FLUSH_TIMEOUT)
