@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import logging
 import os
 import pathlib
 import signal
@@ -22,7 +23,7 @@ from asyncrun._entry import watchdog as watchdog_module
 from asyncrun._system import process_exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SIGNUM = signal.SIGUSR1
@@ -170,15 +171,48 @@ def test_streams_without_a_buffer_take_the_place_of_those_that_a_call_may_hold(
         assert (tmp_path / "output").read_text() == "before, after"
 
 
-# rule 17
-def test_the_watchdog_dumps_the_stacks_and_dies(
-    deaths: list[int], capfd: pytest.CaptureFixture[str]
+# rule 14
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_the_exit_handler_of_logging_is_bounded_while_a_call_may_hold_a_stream(
+    deaths: list[int], monkeypatch: pytest.MonkeyPatch, is_busy: bool
 ) -> None:
+    done: list[str] = []
+    released = threading.Event()
+
+    def shutdown() -> None:
+        done.append("logging")
+        released.wait(PATIENCE)
+
+    def unregister(handler: Callable[[], None]) -> None:
+        done.append(f"not {handler.__name__}")
+
+    monkeypatch.setattr(process_exit, "is_busy", lambda: is_busy)
+    monkeypatch.setattr(process_exit, "FLUSH_TIMEOUT", 0.01)
+    monkeypatch.setattr(logging, "shutdown", shutdown)
+    monkeypatch.setattr(atexit, "unregister", unregister)
+    monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: done.append("all"))
+    process_exit._run_exit_handlers()
+    released.set()
+    assert done == (["not shutdown", "all", "logging"] if is_busy else ["all"])
+
+
+# rule 17
+@pytest.mark.parametrize("has_files_in_memory", [True, False])
+def test_the_watchdog_dumps_the_stacks_and_dies(
+    deaths: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    has_files_in_memory: bool,
+) -> None:
+    if not has_files_in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
     watchdog = watchdog_module.Watchdog(0.001)
     watchdog.arm(SIGNUM)
     watchdog._thread.join(PATIENCE)
     assert deaths == [SIGNUM]
-    assert "asyncrun: still here 0.001 s after SIGUSR1; the stacks" in capfd.readouterr().err
+    errors = capfd.readouterr().err
+    assert "asyncrun: still here 0.001 s after SIGUSR1; the stacks" in errors
+    assert "most recent call first" in errors
 
 
 # rules 16 and 17
