@@ -20,6 +20,7 @@ from ._runner.runner import Runner as Runner
 
 if TYPE_CHECKING:
     from ._executors.thread import Executor as Executor
+    from ._workers.process.worker import ProcessWorkers as ProcessWorkers
     from ._workers.remote.errors import WorkerDied as WorkerDied
 del TYPE_CHECKING
 
@@ -30,6 +31,7 @@ __all__ = (
     "Interrupted",
     "ItemTimeoutError",
     "MapResults",
+    "ProcessWorkers",
     "Runner",
     "SerializationError",
     "StopSource",
@@ -44,18 +46,20 @@ __all__ = (
 )
 
 
+# What they need (`concurrent.futures`, `multiprocessing`) takes longer to import than all the rest.
+_ON_DEMAND = {
+    "Executor": "._executors.thread",
+    "ProcessWorkers": "._workers.process.worker",
+    "WorkerDied": "._workers.remote.errors",
+}
+
+
 def __getattr__(name: str) -> object:
-    # `concurrent.futures` takes longer to import than all the rest, and Trio does without it.
-    if name == "Executor":
-        from ._executors.thread import Executor  # noqa: PLC0415
-
-        thing: object = Executor
-    elif name == "WorkerDied":
-        from ._workers.remote.errors import WorkerDied  # noqa: PLC0415
-
-        thing = WorkerDied
-    else:
+    if name not in _ON_DEMAND:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    thing: object = getattr(import_module(_ON_DEMAND[name], __name__), name)
     globals()[name] = thing
     return thing
 

@@ -18,6 +18,7 @@ import anyio.lowlevel
 import pytest
 
 import asyncrun
+from tests.contract.fresh_threads import FreshThreads
 from tests.contract.jobs import HeldProcessCall
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 30.0
-Kind = Literal["thread", "process"]
+AnyWorker = Literal["thread", "process"] | FreshThreads
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -166,11 +167,17 @@ def offloading(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return plain if request.param == "run_sync" else runner
 
 
-@pytest.fixture(params=["thread", "process"])
-def worker(request: pytest.FixtureRequest) -> Kind:
-    """Give the kinds of worker."""
-    kind: Kind = request.param
-    return kind
+@pytest.fixture(params=["thread", "process", "fresh threads"])
+def worker(request: pytest.FixtureRequest) -> AnyWorker:
+    """Give each kind of worker, and one that is only made of the protocols (rule 22)."""
+    return FreshThreads() if request.param == "fresh threads" else request.param
+
+
+def runner_of(worker: AnyWorker, slots: int, **options: Any) -> asyncrun.Runner:
+    """Make a runner for a worker with so many slots."""
+    if isinstance(worker, FreshThreads):
+        worker.capacity = slots
+    return asyncrun.Runner(max_threads=slots, max_processes=slots, **options)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 
 import asyncrun
-from asyncrun import Runner, stop_token
+from asyncrun import ProcessWorkers, Runner, stop_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -263,12 +263,12 @@ async def test_map_says_what_to_give() -> None:
 def test_an_initializer_is_to_be_a_plain_function() -> None:
     wrong: Any = double
     with advised("a worker process calls it, and has no event loop to await it"):
-        Runner(initializer=wrong)
+        ProcessWorkers(initializer=wrong)
     wrong = "setup"
     with pytest.raises(
         TypeError, match="; give the function itself, and its arguments as initargs"
     ):
-        Runner(initializer=wrong)
+        ProcessWorkers(initializer=wrong)
 
 
 async def test_on_stop_calls_and_does_not_await() -> None:

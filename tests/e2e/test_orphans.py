@@ -110,9 +110,10 @@ def test_workers_that_run_an_initializer_end_with_a_parent_that_is_killed(
 ) -> None:
     main = """
 async def main():
-    async with Runner(max_processes=2, initializer=parents, initargs=(hold,)) as runner:
+    workers = ProcessWorkers(2, initializer=parents, initargs=(hold,))
+    async with Runner() as runner:
         for _ in range(2):
-            runner.submit(nap, worker="process")
+            runner.submit(nap, worker=workers)
 asyncrun.run(main)
 """
     child = start(program(tmp_path, "", main))

@@ -222,8 +222,9 @@ def hanging():
 """
     main = f"""
 async def main():
-    async with Runner(max_processes=1, max_tasks_per_child={calls}) as runner:
-        say(await runner.run_sync(hanging, worker="process"))
+    workers = ProcessWorkers(1, max_tasks_per_child={calls})
+    async with Runner() as runner:
+        say(await runner.run_sync(hanging, worker=workers))
         begin = time.monotonic()
     say("left", time.monotonic() - begin < 8)
 asyncrun.run(main)
@@ -250,8 +251,9 @@ def lasting():
     main = f"""
 atexit.register(say, "parent's")
 async def main():
-    async with Runner(max_processes=1, max_tasks_per_child={calls}) as runner:
-        await runner.run_sync(lasting, worker="process")
+    workers = ProcessWorkers(1, max_tasks_per_child={calls})
+    async with Runner() as runner:
+        await runner.run_sync(lasting, worker=workers)
     say("left")
 asyncrun.run(main)
 """

@@ -81,10 +81,11 @@ def test_what_is_in_the_buffers_of_open_files_is_written_at_the_end_of_a_worker(
 ) -> None:
     main = f"""
 async def main():
-    async with Runner(max_processes=1, max_tasks_per_child={calls}, initializer=first) as runner:
-        await runner.run_sync(write, 1, worker="process")
-        await runner.run_sync(write, 2, worker="process")
-        call = runner.submit(heed, worker="process")
+    workers = ProcessWorkers(1, initializer=first, max_tasks_per_child={calls})
+    async with Runner() as runner:
+        await runner.run_sync(write, 1, worker=workers)
+        await runner.run_sync(write, 2, worker=workers)
+        call = runner.submit(heed, worker=workers)
         await runner.run_sync(sys.stdin.readline)
         call.cancel()
     say("left")

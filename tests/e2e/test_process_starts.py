@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 ASK = """
 async def main():
-    async with Runner(max_processes=2{options}) as runner:
+    workers = ProcessWorkers(2{options})
+    async with Runner() as runner:
         try:
-            await runner.run_sync(double, 1, worker="process")
+            await runner.run_sync(double, 1, worker=workers)
         except RuntimeError as exc:
             say(type(exc).__name__, exc)
             say(repr(exc.__cause__))
@@ -73,12 +74,13 @@ def refuse():
     }
     main = """
 async def main():
-    async with Runner(max_processes=2, max_tasks_per_child=1) as runner:
-        await runner.run_sync(double, 1, worker="process")  # a thread is there, and all modules
+    workers = ProcessWorkers(2, max_tasks_per_child=1)
+    async with Runner() as runner:
+        await runner.run_sync(double, 1, worker=workers)  # a thread is there, and all modules
         refuse()
         for _ in range(2):
             try:
-                await runner.run_sync(double, 1, worker="process")
+                await runner.run_sync(double, 1, worker=workers)
             except RuntimeError as exc:
                 say(type(exc).__name__, exc)
         resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
@@ -140,9 +142,10 @@ def test_an_error_of_a_worker_that_cannot_start_ends_a_map(
     bad = "def bad():\n    raise LookupError('no such shop')\n"
     main = """
 async def main():
-    async with Runner(initializer=bad) as runner:
+    workers = ProcessWorkers(initializer=bad)
+    async with Runner() as runner:
         try:
-            async with runner.map(double, range(100), worker="process") as results:
+            async with runner.map(double, range(100), worker=workers) as results:
                 async for _ in results:
                     say("not reached")
         except RuntimeError as exc:

@@ -202,14 +202,15 @@ context = multiprocessing.get_context("spawn")
 memory = shared_memory.SharedMemory(create=True, size=10)
 things = context.Lock(), context.Queue(), context.Value("i", 0), memory
 async def main():
-    async with Runner(max_processes=2, initializer=share, initargs=things) as runner:
-        async with runner.map(use, range(10), worker="process") as results:
+    workers = ProcessWorkers(2, initializer=share, initargs=things)
+    async with Runner() as runner:
+        async with runner.map(use, range(10), worker=workers) as results:
             async for _ in results:
                 pass
         say(sorted(things[1].get() for _ in range(10)) == list(range(10)), things[2].value)
         say(bytes(memory.buf[:10]) == bytes(range(10)))
-        say(await runner.run_sync(attach, memory.name, worker="process") == bytes(range(10)))
-        theirs = shared_memory.SharedMemory(await runner.run_sync(create, worker="process"))
+        say(await runner.run_sync(attach, memory.name, worker=workers) == bytes(range(10)))
+        theirs = shared_memory.SharedMemory(await runner.run_sync(create, worker=workers))
     say(theirs.buf[0])
     theirs.close()
     theirs.unlink()

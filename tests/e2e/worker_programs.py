@@ -16,7 +16,7 @@ from pathlib import Path
 
 import anyio, asyncrun
 from anyio import CancelScope, move_on_after, sleep_forever
-from asyncrun import Runner, WorkerDied, safe_point, stop_token
+from asyncrun import ProcessWorkers, Runner, WorkerDied, safe_point, stop_token
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + chr(10)).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Literal, assert_type
 
 import anyio
 
@@ -15,6 +15,7 @@ from asyncrun import (
     Executor,
     Interrupted,
     MapResults,
+    ProcessWorkers,
     Runner,
     Stopped,
     StopSource,
@@ -165,9 +166,9 @@ def check_is_like_an_event(token: StopToken, event: threading.Event) -> None:
 
 # Worker processes
 
-Runner(max_processes=2, initializer=half, initargs=(1, "rest"), max_tasks_per_child=100)
-Runner(initializer=print)
-Runner(initializer=half, initargs=("1",))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+ProcessWorkers(2, initializer=half, initargs=(1, "rest"), max_tasks_per_child=100)
+ProcessWorkers(initializer=print)
+ProcessWorkers(initializer=half, initargs=("1",))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 def check_worker_died(died: WorkerDied, info: CallInfo) -> None:
@@ -175,7 +176,8 @@ def check_worker_died(died: WorkerDied, info: CallInfo) -> None:
     assert_type(died.pid, int)
     assert_type(died.status, int | None)
     assert_type(died.signum, int | None)
-    assert_type(info.pid, int | None)
+    assert_type(info.location, str | None)
+    assert_type(info.state, Literal["starting", "running"])
     as_error: RuntimeError = died
     print(as_error)
 

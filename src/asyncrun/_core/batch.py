@@ -50,17 +50,27 @@ class Item(Generic[T]):
         token: Its stop flag; there is none before it begins.
         started: When it began, by `time.monotonic`.
         thread: Where it runs, by `threading.get_ident`.
-        pid: The worker process that it runs in; there is none in a thread.
+        location: As of a `Call`; there is none in a thread.
     """
 
-    __slots__ = ("arg", "batch", "index", "outcome", "pid", "started", "state", "thread", "token")
+    __slots__ = (
+        "arg",
+        "batch",
+        "index",
+        "location",
+        "outcome",
+        "started",
+        "state",
+        "thread",
+        "token",
+    )
 
     state: int
     outcome: Any
     token: StopToken
     started: float
     thread: int
-    pid: int
+    location: str
 
     def __init__(self, batch: Batch[T], index: int, arg: object) -> None:
         self.batch: Batch[T] = batch

@@ -115,6 +115,7 @@ class Call(SlotLease[T]):
         parent_token: A token that sets the call's own one.
 
     Attributes:
+        location: What it runs in outside of this process; `STARTING` before that is there.
         on_begin: What is to be called, in whatever thread, when it begins to run; or None.
         expired: Why nobody waits for it any longer, if it has run for too long.
     """
@@ -125,15 +126,16 @@ class Call(SlotLease[T]):
         "expired",
         "func",
         "function",
+        "location",
         "name",
         "on_begin",
         "owner",
-        "pid",
         "started",
         "thread",
         "token",
     )
 
+    location: str | None
     on_begin: Callable[[], None] | None
     expired: str | None
 
@@ -156,7 +158,7 @@ class Call(SlotLease[T]):
             parent_token._link(self.token)
         self.started: float = 0.0
         self.thread: int = 0
-        self.pid: int | None = None
+        self.location = None
         self.error: BaseException | None = None
         self.on_begin = None
         self.expired = None
@@ -177,7 +179,7 @@ class Call(SlotLease[T]):
         self.thread = threading.get_ident()
         self.started = time.monotonic()
         running_calls[self] = None
-        if self.on_begin is not None and self.pid is None:  # else it has yet to be sent
+        if self.on_begin is not None and self.location is None:  # else it has yet to be sent
             self.on_begin()
         return True
 

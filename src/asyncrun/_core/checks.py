@@ -64,13 +64,13 @@ UNCALLED: Final = "give the function and its arguments, without calling it"
 
 NOT_CALLABLE: Final = {
     "Runner.map()": "give the function itself, and then the items",
-    "Runner(initializer=)": "give the function itself, and its arguments as initargs",
+    "ProcessWorkers(initializer=)": "give the function itself, and its arguments as initargs",
 }
 """The hint for something that cannot be called, where that is not `UNCALLED`."""
 
 ASYNC: Final = {
     "Runner.map()": "await it with each item, or start it with Runner.start_soon() for each",
-    "Runner(initializer=)": "a worker process calls it, and has no event loop to await it",
+    "ProcessWorkers(initializer=)": "a worker process calls it, and has no event loop to await it",
 }
 """The hint for an async function, where it cannot simply be started elsewhere."""
 

@@ -149,13 +149,12 @@ class ItemTimeoutError(CallTimeoutError):
 
 
 class UnknownWorkerError(_Picklable, ValueError):
-    """``worker=`` names a kind of worker that there is not."""
+    """``worker=`` is neither the name of a kind of worker nor a worker object."""
 
-    def __init__(self, worker: object, known: tuple[str, ...]) -> None:
-        expected = " or ".join(repr(kind) for kind in known)
+    def __init__(self, worker: object) -> None:
+        expected = "'thread', 'process' or a worker object such as ProcessWorkers()"
         super().__init__(f"worker must be {expected}, was {worker!r}")
         self.worker = worker
-        self.known = known
 
 
 class WrongStateError(_Picklable, RuntimeError):

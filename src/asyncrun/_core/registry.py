@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from .stop import StopToken
 
 NO_LINE: Final = "no Python line"
+
+STARTING: Final = "a worker that is being started"
+"""Stands for the location of a call whose worker is not there yet."""
 
 
 @final
@@ -42,8 +45,9 @@ class CallInfo:
         where: The file and line that it is at, as ``file:line``: of the innermost frame that is
             not in the standard library. None if that cannot be known, as in a worker process.
         stopping: Whether it was asked to stop.
-        pid: The worker process that it runs in, 0 while that is being started; None for a call
-            in a thread.
+        state: ``"starting"`` while a worker is being started for it; else ``"running"``.
+        location: What it runs in outside of this process, as in ``"process 4711"``; None for a
+            call in a thread, and for one that is starting.
     """
 
     name: str
@@ -51,13 +55,13 @@ class CallInfo:
     age: float
     where: str | None
     stopping: bool
-    pid: int | None = None
+    state: Literal["starting", "running"] = "running"
+    location: str | None = None
 
     def __str__(self) -> str:
         title = self.name if self.name == self.function else f"{self.name} ({self.function})"
-        where = f"at {self.where or NO_LINE}"
-        if self.pid is not None:
-            where = f"in process {self.pid}" if self.pid else "in a process that is being started"
+        location = STARTING if self.state == "starting" else self.location
+        where = f"at {self.where or NO_LINE}" if location is None else f"in {location}"
         return f"{title}, {self.age:.1f} s, {where}"
 
 
@@ -174,21 +178,20 @@ def with_location(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float
     now = time.monotonic()
     still = set(all_running())  # and not ended since
     return [
-        (call, now - call.started, None if in_process(call) else _location(frames.get(call.thread)))
+        (call, now - call.started, _line_of(call, frames))
         for call in sorted(calls, key=lambda call: call.started)
         if call in still
     ]
 
 
-def pid_of(call: RunningCall) -> int | None:
-    """Return the worker process that a call runs in; see `CallInfo.pid`."""
-    pid: int | None = getattr(call, "pid", None)  # most calls need not know that there is one
-    return pid
+def _line_of(call: RunningCall, frames: dict[int, FrameType]) -> str | None:
+    return _line(frames.get(call.thread)) if location_of(call) is None else None
 
 
-def in_process(call: RunningCall) -> bool:
-    """Return whether a call is for a worker process."""
-    return pid_of(call) is not None
+def location_of(call: RunningCall) -> str | None:
+    """Return what a call runs in outside of this process: None, `STARTING` or a name."""
+    location: str | None = getattr(call, "location", None)  # those in threads need not have it
+    return location
 
 
 _frames_lock: Final = threading.RLock()  # a signal handler may come in between
@@ -212,17 +215,19 @@ def current_frames() -> dict[int, FrameType]:
 
 
 def info_of(call: RunningCall, age: float, where: str | None) -> CallInfo:
+    location = location_of(call)
     return CallInfo(
         name=call.name,
         function=call.function,
         age=age,
         where=where,
         stopping=call.token._set,
-        pid=pid_of(call),
+        state="starting" if location is STARTING else "running",
+        location=None if location is STARTING else location,
     )
 
 
-def _location(frame: FrameType | None) -> str | None:
+def _line(frame: FrameType | None) -> str | None:
     line = None
     while frame is not None and frame.f_code not in _entry_code:
         file = frame.f_code.co_filename

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 import anyio
 
 from .._core.errors import ItemTimeoutError
-from .._core.registry import pid_of
+from .._core.registry import STARTING, location_of
 from .map_input import YIELD_INTERVAL
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ class MapScheduler:
         batch = self._batch
         while True:
             now = time.monotonic()
-            # Not while its process is being started.
-            running = [item for item in list(batch.running) if pid_of(item) != 0]
+            running = [each for each in list(batch.running) if location_of(each) is not STARTING]
             for item in running:
                 if item.started + seconds <= now:
                     error = ItemTimeoutError(batch.function, seconds, item.arg)

@@ -14,6 +14,7 @@ from .._core.call import Call
 from .._core.checks import check_blocking, check_timeout
 from .._system.wakeup import waking_the_loop
 from .._workers.call_timeout import run_within
+from .._workers.slots import Slots
 from .._workers.thread.worker import ThreadWorker
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ async def run_sync(
     """
     check_blocking("run_sync()", func)
     check_timeout("timeout", timeout)
-    slots = anyio.to_thread.current_default_thread_limiter() if limiter is None else limiter
-    call, run = Call(func, args, name=name), ThreadWorker(slots).run
+    if limiter is None:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+    call, run = Call(func, args, name=name), ThreadWorker(Slots(limiter)).run
     with waking_the_loop():
         return await (run(call) if timeout is None else run_within(run, call, timeout))

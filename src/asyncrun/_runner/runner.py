@@ -12,6 +12,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, final, overload
 
+import anyio
+
 from .._core.call import Call
 from .._core.checks import (
     call_async,
@@ -33,9 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVarTuple
 
-    import anyio
-
-    from .._workers.base import Worker
+    from .._workers.base import Worker, WorkerFactory
 
     ArgsT = TypeVarTuple("ArgsT")
 
@@ -85,20 +85,12 @@ class Runner:
             calls. The runner then stops what is left, as `stop` does, without an error. None
             waits without limit. A task that has shielded itself is waited for anyway.
         name: Its name in messages and logs.
-        initializer: What each worker process calls first; a function of a module.
-        initargs: Its arguments. What `multiprocessing` shares may be among them (a ``Lock``, a
-            ``Queue`` of a spawn context), but a process that is killed while it holds such a lock,
-            or writes to such a queue, can leave it unusable for all. For results and progress use
-            return values and the counters of a map.
-        max_tasks_per_child: After how many calls, at least 1, a worker process is replaced,
-            against leaks; None means never.
 
     Raises:
         ValueError: A number is out of its range.
-        TypeError: ``initializer`` is not a plain function.
     """
 
-    def __init__(  # noqa: PLR0913 - options that belong together
+    def __init__(
         self,
         *,
         max_threads: int | None = None,
@@ -106,30 +98,19 @@ class Runner:
         grace: float = 2.0,
         drain_timeout: float | None = None,
         name: str | None = None,
-        initializer: Callable[[*ArgsT], object] | None = None,
-        initargs: tuple[*ArgsT] = (),  # type: ignore[assignment]
-        max_tasks_per_child: int | None = None,
     ) -> None:
         check_count("max_threads", max_threads)
         check_count("max_processes", max_processes)
         check_seconds("grace", grace)
         if drain_timeout is not None:
             check_seconds("drain_timeout", drain_timeout)
-        check_count("max_tasks_per_child", max_tasks_per_child)
-        if initializer is not None:
-            check_blocking("Runner(initializer=)", initializer)
-        self._options = WorkerOptions(
-            max_threads=max_threads,
-            max_processes=max_processes,
-            initializer=initializer and (initializer, initargs),
-            max_tasks_per_child=max_tasks_per_child,
-            grace=grace,
-        )
+        self._options = WorkerOptions(max_threads, max_processes, grace)
         self._name = name
         self._group = Group(
             self, grace=grace, drain_timeout=drain_timeout, on_close=self._end_workers
         )
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str | int, Worker] = {}
+        self._worker_objects: list[WorkerFactory] = []
 
     def __repr__(self) -> str:
         return "<Runner>" if self._name is None else f"<Runner {self._name!r}>"
@@ -153,7 +134,7 @@ class Runner:
         self,
         func: Callable[[*ArgsT], T],
         *args: *ArgsT,
-        worker: Literal["thread", "process"] = "thread",
+        worker: Literal["thread", "process"] | WorkerFactory = "thread",
         timeout: float | None = None,  # noqa: ASYNC109 - from when the call begins
         name: str | None = None,
     ) -> T:
@@ -168,7 +149,7 @@ class Runner:
         Args:
             func: A plain function; for keyword arguments use `functools.partial`.
             *args: Its positional arguments.
-            worker: Where to run it.
+            worker: Where to run it: ``"thread"``, ``"process"`` or a `ProcessWorkers`.
             timeout: Seconds, above 0, that the call may take from when it begins: when it has a
                 slot and, if need be, a process has been started for it. Then the await ends with
                 a `CallTimeoutError`, and the call as on a cancellation. None means no limit.
@@ -197,7 +178,7 @@ class Runner:
         self,
         func: Callable[[*ArgsT], T],
         *args: *ArgsT,
-        worker: Literal["thread", "process"] = "thread",
+        worker: Literal["thread", "process"] | WorkerFactory = "thread",
         timeout: float | None = None,
         name: str | None = None,
     ) -> anyio.TaskHandle[T]:
@@ -206,7 +187,7 @@ class Runner:
         Args:
             func: A plain function; for keyword arguments use `functools.partial`.
             *args: Its positional arguments.
-            worker: Where to run it.
+            worker: Where to run it: ``"thread"``, ``"process"`` or a `ProcessWorkers`.
             timeout: As for `run_sync`; the `CallTimeoutError` is an error of the call.
             name: Its name in reports and errors; by default the function's.
 
@@ -256,7 +237,7 @@ class Runner:
         func: Callable[[A], T],
         items: Iterable[A] | AsyncIterable[A],
         *,
-        worker: Literal["thread", "process"] = ...,
+        worker: Literal["thread", "process"] | WorkerFactory = ...,
         ordered: bool = ...,
         buffersize: int | None = ...,
         item_timeout: float | None = ...,
@@ -270,7 +251,7 @@ class Runner:
         func: Callable[[A], T],
         items: Iterable[A] | AsyncIterable[A],
         *,
-        worker: Literal["thread", "process"] = ...,
+        worker: Literal["thread", "process"] | WorkerFactory = ...,
         ordered: bool = ...,
         buffersize: int | None = ...,
         item_timeout: float | None = ...,
@@ -283,7 +264,7 @@ class Runner:
         func: Callable[[A], T],
         items: Iterable[A] | AsyncIterable[A],
         *,
-        worker: Literal["thread", "process"] = "thread",
+        worker: Literal["thread", "process"] | WorkerFactory = "thread",
         ordered: bool = True,
         buffersize: int | None = None,
         item_timeout: float | None = None,
@@ -316,7 +297,7 @@ class Runner:
                 ``buffersize`` items ahead of the reader; if it raises, so does the ``async for``
                 after the results of the items before. It is never closed. The results of another
                 map will do.
-            worker: Where to run it.
+            worker: Where to run it: ``"thread"``, ``"process"`` or a `ProcessWorkers`.
             ordered: Whether results come in the order of the items, or as they complete.
             buffersize: How many items, at least 1, may be taken whose results were not read; None
                 means 4 for each slot, at least 256. Below ``max_concurrency`` slots stay unused.
@@ -378,23 +359,28 @@ class Runner:
         caller: str,
         func: Callable[[*ArgsT], T],
         args: tuple[*ArgsT],
-        kind: str,
+        worker: str | WorkerFactory,
         timeout: float | None,
         name: str | None,
     ) -> tuple[Call[T], Callable[[Call[T]], Coroutine[Any, Any, T]]]:
-        run = self._worker(caller, func, kind).run
+        run = self._worker(caller, func, worker).run
         if timeout is not None:
             check_timeout("timeout", timeout)
             run = partial(run_within, run, seconds=timeout)
         return Call(func, args, name=name, owner=self, parent_token=self._group.token), run
 
-    def _worker(self, caller: str, func: object, kind: str) -> Worker:
+    def _worker(self, caller: str, func: object, worker: str | WorkerFactory) -> Worker:
         self._group.check_entered(caller)
         check_blocking(caller, func)
-        if kind not in self._workers:
-            self._workers[kind] = make_worker(kind, self._options, self._group.notify)
-        return self._workers[kind]
+        key = worker if isinstance(worker, str) else id(worker)
+        if key not in self._workers:
+            made = make_worker(worker, self._options, self, self._group.notify)
+            self._workers[key] = made
+            if not isinstance(worker, str):
+                self._worker_objects.append(worker)  # so that nothing else gets its id
+        return self._workers[key]
 
     async def _end_workers(self) -> None:
-        for worker in self._workers.values():
-            await worker.aclose()
+        async with anyio.create_task_group() as tasks:
+            for worker in self._workers.values():
+                tasks.start_soon(worker.aclose)

@@ -1,7 +1,9 @@
-"""The waiters for the slots of one worker, and the loops that can give a slot up.
+"""The slots of one worker, the waiters for them, and the loops that can give a slot up.
 
 Rules of this module:
 
+- A slot is taken on behalf of a lease, and given back when what it was taken for has really
+  ended (rule 7).
 - While a waiter is queued, a loop gives its slot up after about one item's time.
 - A waiter: enter the queue, then nudge idle loops. A loop: register as idle, then read the queue.
 """
@@ -11,10 +13,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+import anyio
+
+from .starvation import holders, watching
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._core.call import SlotLease
+    from .._core.registry import RunningCall
 
 
 class SlotHolder(Protocol):
@@ -89,3 +96,52 @@ class SlotQueue:
 
 UNSHARED: Final = SlotQueue()
 """For slots that no loop uses."""
+
+
+@final
+class Slots:
+    """The slots of one worker.
+
+    Args:
+        limiter: A token of it is a slot.
+        queue: The waiters; those of a worker that runs no batches need none of their own.
+
+    Attributes:
+        queue: The same.
+    """
+
+    __slots__ = ("_limiter", "queue")
+
+    queue: SlotQueue
+
+    def __init__(self, limiter: anyio.CapacityLimiter, queue: SlotQueue = UNSHARED) -> None:
+        self._limiter = limiter
+        self.queue = queue
+
+    @property
+    def capacity(self) -> int:
+        """See `Worker.capacity`."""
+        return int(self._limiter.total_tokens)
+
+    def holders(self) -> list[RunningCall]:
+        """See `Worker.holders`."""
+        return holders(self._limiter)
+
+    async def acquire(self, lease: SlotLease[Any]) -> None:
+        """Wait for a slot.
+
+        On cancel: none is taken.
+        """
+        try:
+            self._limiter.acquire_on_behalf_of_nowait(lease)
+        except anyio.WouldBlock:
+            self.queue.add_waiter(lease)
+            try:
+                with watching(self._limiter, lease):
+                    await self._limiter.acquire_on_behalf_of(lease)
+            finally:
+                self.queue.remove_waiter(lease)
+
+    def release(self, lease: SlotLease[Any]) -> None:
+        """Return a slot."""
+        self._limiter.release_on_behalf_of(lease)

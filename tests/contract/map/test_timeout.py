@@ -36,7 +36,7 @@ STUCK = "every slot is held by a call that was asked to stop and has not ended"
 def _borrowed(runner: Runner) -> int:
     worker = runner._workers["thread"]
     assert isinstance(worker, ThreadWorker)
-    return int(worker._slots.borrowed_tokens)
+    return int(worker._slots._limiter.borrowed_tokens)
 
 
 def _warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

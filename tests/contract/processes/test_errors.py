@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from asyncrun import Runner, WorkerDied
+from asyncrun import ProcessWorkers, Runner, WorkerDied
 from tests.contract import jobs
 from tests.contract.conftest import PATIENCE, brought, told
 
@@ -195,13 +195,16 @@ async def test_a_child_that_a_call_has_forked_answers_nothing(
 
 async def test_numbers_out_of_range_and_unknown_workers_are_refused() -> None:
     options: Any
-    for options in ({"max_processes": 0}, {"max_tasks_per_child": 0}, {"max_processes": 1.5}):
-        with pytest.raises(ValueError, match="must be"):
+    for options in ({"max_processes": 0}, {"max_processes": 1.5}):
+        with pytest.raises(ValueError, match="max_processes must be"):
             Runner(**options)
+    for options in ({"max_workers": 0}, {"max_tasks_per_child": 0}, {"max_workers": 1.5}):
+        with pytest.raises(ValueError, match=r"max_.* must be"):
+            ProcessWorkers(**options)
     options = {"initializer": "text"}
     with pytest.raises(TypeError, match="initializer"):
-        Runner(**options)
+        ProcessWorkers(**options)
     options = {"worker": "cluster"}
     async with Runner() as runner:
-        with pytest.raises(ValueError, match="'thread' or 'process', was 'cluster'"):
+        with pytest.raises(ValueError, match=r"'thread', 'process' or .*, was 'cluster'"):
             await runner.run_sync(str, **options)

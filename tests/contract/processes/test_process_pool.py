@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from asyncrun import Runner, StopSource
+from asyncrun import ProcessWorkers, Runner, StopSource
 from asyncrun._workers.process import pool
 from asyncrun._workers.process.ipc.channels import ProcessChannels, Ready
 from asyncrun._workers.process.ipc.protocol import Code
@@ -121,9 +121,10 @@ def test_a_process_that_nobody_gives_back_ends_with_its_runner(
 
 
 async def test_calls_that_were_taken_back_do_not_count() -> None:
+    workers = ProcessWorkers(1, max_tasks_per_child=50)
     async with (
-        Runner(max_processes=1, max_tasks_per_child=50) as runner,
-        runner.map(misbehaving_calls.nap_at_tens, range(300), worker="process") as results,
+        Runner() as runner,
+        runner.map(misbehaving_calls.nap_at_tens, range(300), worker=workers) as results,
     ):
         calls = Counter([pid async for pid in results])
         assert list(calls.values()) == [50] * 6

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from asyncrun import Runner, WorkerDied
+from asyncrun import ProcessWorkers, Runner, WorkerDied
 from asyncrun._workers.process import pool
 from asyncrun._workers.process.handle import WorkerProcess
 from asyncrun._workers.process.pool import ProcessPool
@@ -21,6 +21,7 @@ from tests.contract import misbehaving_calls
 from tests.contract.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
+    from asyncrun import CallInfo
     from asyncrun._core.call import SlotLease
 
 pytestmark = pytest.mark.anyio
@@ -119,9 +120,8 @@ async def test_a_call_that_is_cancelled_before_a_thread_goes_on_with_it_ends_as_
             group.start_soon(call)
             await until((tmp_path / "inside").exists)
             (info,) = runner.calls()
-            assert info.pid is not None
             monkeypatch.setattr(ThreadWorker, "run_in_thread", cancelled)
-            os.kill(info.pid, signal.SIGKILL)  # so that it takes a thread to see to the end
+            os.kill(pid_in(info), signal.SIGKILL)  # so that it takes a thread to see to the end
             await until(lambda: scope.cancel_called)
             monkeypatch.undo()
         assert scope.cancelled_caught
@@ -129,9 +129,10 @@ async def test_a_call_that_is_cancelled_before_a_thread_goes_on_with_it_ends_as_
 
 
 async def test_the_start_of_a_process_is_not_an_items_time() -> None:
+    workers = ProcessWorkers(1, initializer=misbehaving_calls.take_long, initargs=(0.6,))
     async with (
-        Runner(max_processes=1, initializer=misbehaving_calls.take_long, initargs=(0.6,)) as runner,
-        runner.map(misbehaving_calls.same, range(6), worker="process", item_timeout=0.5) as results,
+        Runner() as runner,
+        runner.map(misbehaving_calls.same, range(6), worker=workers, item_timeout=0.5) as results,
     ):
         assert [result async for result in results] == list(range(6))
 
@@ -276,8 +277,13 @@ async def test_a_process_that_ignores_sigterm_and_what_it_started_are_killed(
         (info,) = runner.calls()
         handle.cancel()
         assert await runner.run_sync(misbehaving_calls.same, 1, worker="process") == 1
-        for pid in (info.pid, int(path.read_text())):
+        for pid in (pid_in(info), int(path.read_text())):
             await until(partial(is_gone, pid))
+
+
+def pid_in(info: CallInfo) -> int:
+    assert info.location is not None
+    return int(info.location.removeprefix("process "))
 
 
 def is_gone(pid: int | None) -> bool:

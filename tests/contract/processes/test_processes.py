@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from asyncrun import Runner
+from asyncrun import ProcessWorkers, Runner
 from tests.conftest import children
 from tests.contract import jobs
 from tests.contract.conftest import PATIENCE, brought, told
@@ -47,32 +48,33 @@ async def test_no_process_is_started_before_a_call_needs_one() -> None:
 
 @pytest.mark.parametrize("most", [1, 3])
 async def test_a_process_is_replaced_after_so_many_calls(most: int) -> None:
-    async with Runner(max_processes=1, max_tasks_per_child=most) as runner:
-        pids = [await runner.run_sync(jobs.pid_of, worker="process") for _ in range(2 * most)]
+    workers = ProcessWorkers(1, max_tasks_per_child=most)
+    async with Runner() as runner:
+        pids = [await runner.run_sync(jobs.pid_of, worker=workers) for _ in range(2 * most)]
         assert pids == [pid for pid in dict.fromkeys(pids) for _ in range(most)]
         assert len(set(pids)) == 2
-        async with runner.map(jobs.pid_of, range(2 * most), worker="process") as results:
+        async with runner.map(jobs.pid_of, range(2 * most), worker=workers) as results:
             pids = [pid async for pid in results]
         assert len(set(pids)) == 2
         assert max(map(pids.count, pids)) == most
 
 
 async def test_each_process_is_initialized_before_its_first_call() -> None:
-    async with Runner(
-        max_processes=1, max_tasks_per_child=2, initializer=jobs.remember, initargs=("a", 1)
-    ) as runner:
+    workers = ProcessWorkers(1, initializer=jobs.remember, initargs=("a", 1), max_tasks_per_child=2)
+    async with Runner() as runner:
         for _ in range(4):
-            assert await runner.run_sync(jobs.recall, worker="process") == [("a", 1)]
+            assert await runner.run_sync(jobs.recall, worker=workers) == [("a", 1)]
 
 
 async def test_an_initializer_that_fails_is_an_error_of_the_call_that_wanted_the_process() -> None:
-    async with Runner(initializer=jobs.fail, initargs=("no model",)) as runner:
+    workers = ProcessWorkers(initializer=jobs.fail, initargs=("no model",))
+    async with Runner() as runner:
         for _ in range(2):
             with pytest.raises(RuntimeError, match=r"the initializer fail\(\) raised") as caught:
-                await runner.run_sync(jobs.square, 3, worker="process")
+                await runner.run_sync(jobs.square, 3, worker=workers)
             assert "no model" in str(caught.value)
         with pytest.raises(RuntimeError, match="no model"):
-            async with runner.map(jobs.square, range(3), worker="process") as results:
+            async with runner.map(jobs.square, range(3), worker=workers) as results:
                 await anext(results)
         assert await runner.run_sync(jobs.square, 3) == 9
 
@@ -80,23 +82,22 @@ async def test_an_initializer_that_fails_is_an_error_of_the_call_that_wanted_the
 LOCKS = """
 import multiprocessing
 import anyio
-from asyncrun import Runner
+from asyncrun import ProcessWorkers, Runner
 from tests.conftest import children
 from tests.contract import jobs
 
 async def main():
     context = multiprocessing.get_context("spawn")
     lock, queue = context.Lock(), context.Queue()
-    async with Runner(
-        max_processes=2, initializer=jobs.remember, initargs=(lock, queue)
-    ) as runner:
-        async with runner.map(jobs.count_up, range(100), worker="process") as results:
+    workers = ProcessWorkers(2, initializer=jobs.remember, initargs=(lock, queue))
+    async with Runner() as runner:
+        async with runner.map(jobs.count_up, range(100), worker=workers) as results:
             assert [result async for result in results] == list(range(100))
         assert sorted(queue.get(timeout=30) for _ in range(100)) == list(range(100))
         lock.acquire()
-        assert not await runner.run_sync(jobs.try_lock, worker="process")
+        assert not await runner.run_sync(jobs.try_lock, worker=workers)
         lock.release()
-        assert await runner.run_sync(jobs.try_lock, worker="process")
+        assert await runner.run_sync(jobs.try_lock, worker=workers)
     print("done")
 
 if __name__ == "__main__":
@@ -279,3 +280,59 @@ async def test_a_runner_that_stops_while_a_process_starts_leaves_nothing() -> No
             runner.stop()
         assert runner.calls() == []
     gc.collect()
+
+
+async def test_worker_objects_have_processes_and_slots_of_their_own() -> None:
+    one, other = ProcessWorkers(1), ProcessWorkers(2)
+    before = children()
+    async with Runner(max_processes=1) as runner:
+        pids = {
+            await runner.run_sync(jobs.pid_of, worker=worker)
+            for worker in ("process", one, other, one, "process", other)
+        }
+        assert len(pids) == 3
+        async with runner.map(jobs.pid_of, range(9), worker=one) as results:
+            assert {pid async for pid in results} < pids
+    assert children() == before
+
+
+async def test_a_worker_object_belongs_to_the_first_runner_that_uses_it() -> None:
+    workers = ProcessWorkers(3)
+    said = "<ProcessWorkers of 3> belongs to <Runner 'first'>; make one for each runner"
+    async with Runner(name="first") as first, Runner() as second:
+        assert await first.run_sync(jobs.square, 2, worker=workers) == 4
+        with pytest.raises(RuntimeError) as caught:
+            await second.run_sync(jobs.square, 2, worker=workers)
+        assert str(caught.value) == said
+        assert await first.run_sync(jobs.square, 2, worker=workers) == 4
+    async with Runner() as third:
+        with pytest.raises(RuntimeError) as caught:
+            third.map(jobs.square, [2], worker=workers)
+        assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("wrong", [ProcessWorkers, None, 4, ["process"], {}])
+async def test_what_is_no_worker_is_refused(wrong: Any) -> None:
+    async with Runner() as runner:
+        with pytest.raises(ValueError, match=r"such as ProcessWorkers\(\), was "):
+            runner.submit(jobs.square, 2, worker=wrong)
+
+
+async def test_calls_says_that_a_process_is_being_started(
+    held_process_call: Callable[[], HeldProcessCall],
+) -> None:
+    held = held_process_call()
+    workers = ProcessWorkers(1, initializer=jobs.stuck, initargs=(held.path,))
+    async with Runner() as runner:
+        call = runner.submit(jobs.pid_of, worker=workers)
+        await told(held)
+        (info,) = runner.calls()
+        assert (info.state, info.location, info.where, info.stopping) == (
+            "starting",
+            None,
+            None,
+            False,
+        )
+        assert re.fullmatch(r"pid_of, \d+\.\d s, in a worker that is being started", str(info))
+        held.release()
+        assert await call > 0

@@ -14,17 +14,17 @@ import anyio
 import pytest
 
 import asyncrun
-from asyncrun import CallTimeoutError, Runner
+from asyncrun import CallTimeoutError, ProcessWorkers, Runner
 from asyncrun._core.call import Call
 from asyncrun._workers import call_timeout
 from asyncrun._workers.call_timeout import _Clock
 from tests.contract import jobs
-from tests.contract.conftest import PATIENCE, brought, told, until
+from tests.contract.conftest import PATIENCE, brought, runner_of, told, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.contract.conftest import HeldCall, Kind
+    from tests.contract.conftest import AnyWorker, HeldCall
     from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
@@ -37,20 +37,20 @@ def is_warm(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "warm")
 
 
-async def warm_up(runner: Runner, worker: Kind, *, is_warm: bool) -> None:
+async def warm_up(runner: Runner, worker: AnyWorker, *, is_warm: bool) -> None:
     if is_warm:
         await runner.run_sync(jobs.look, worker=worker)
 
 
 # rule 5
 async def test_a_call_that_takes_too_long_is_asked_to_stop_and_the_await_ends(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     is_warm: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
+    async with runner_of(worker, 1, grace=PATIENCE) as runner:
         await warm_up(runner, worker, is_warm=is_warm)
         begin = time.monotonic()
         with pytest.raises(CallTimeoutError) as caught:
@@ -68,13 +68,13 @@ async def test_a_call_that_takes_too_long_is_asked_to_stop_and_the_await_ends(
 
 # rule 18
 async def test_a_process_is_killed_and_a_thread_is_abandoned(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     is_warm: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1) as runner:
+    async with runner_of(worker, 1) as runner:
         await warm_up(runner, worker, is_warm=is_warm)
         with pytest.raises(CallTimeoutError):
             await runner.run_sync(jobs.stuck, place.path, worker=worker, timeout=1)
@@ -92,7 +92,7 @@ async def test_a_process_is_killed_and_a_thread_is_abandoned(
     assert caplog.records == []
 
 
-async def test_what_ends_in_time_is_the_result_or_the_error(worker: Kind) -> None:
+async def test_what_ends_in_time_is_the_result_or_the_error(worker: AnyWorker) -> None:
     async with Runner() as runner:
         for seconds in (PATIENCE, math.inf, None):
             run = partial(runner.run_sync, worker=worker, timeout=seconds)
@@ -127,10 +127,10 @@ async def test_the_error_has_the_name_that_its_caller_gave(
 
 
 async def test_the_clock_does_not_run_while_the_call_waits_for_a_slot(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1) as runner:
+    async with runner_of(worker, 1) as runner:
         first = runner.submit(jobs.stuck, place.path, worker=worker)
         await told(place)
         second = runner.submit(jobs.square, 3, worker=worker, timeout=SHORT)
@@ -145,13 +145,14 @@ async def test_the_clock_does_not_run_while_the_call_waits_for_a_slot(
 async def test_the_clock_does_not_run_while_a_process_is_started() -> None:
     seconds = 0.3
     # The initializer, too, belongs to the start.
-    async with Runner(initializer=time.sleep, initargs=(2 * seconds,)) as runner:
-        run = partial(runner.run_sync, worker="process", timeout=seconds)
+    workers = ProcessWorkers(initializer=time.sleep, initargs=(2 * seconds,))
+    async with Runner() as runner:
+        run = partial(runner.run_sync, worker=workers, timeout=seconds)
         assert await run(jobs.square, 3) == 9
 
 
 async def test_under_submit_it_is_an_error_of_the_task(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     handles: list[anyio.TaskHandle[None]] = []
@@ -170,13 +171,13 @@ async def test_under_submit_it_is_an_error_of_the_task(
     ids=["plain", "partial", "rich"],
 )
 async def test_a_result_that_came_in_time_wins(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     is_warm: bool,
     func: Callable[[str, int], object],
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1) as runner:
+    async with runner_of(worker, 1) as runner:
         await warm_up(runner, worker, is_warm=is_warm)
         handle = runner.submit(func, place.path, 3, worker=worker, timeout=1)
         await told(place)

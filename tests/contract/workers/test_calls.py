@@ -14,19 +14,19 @@ import pytest
 import asyncrun
 from asyncrun import Runner
 from tests.contract import jobs
-from tests.contract.conftest import PATIENCE, brought, told
+from tests.contract.conftest import PATIENCE, brought, runner_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.contract.conftest import Kind
+    from tests.contract.conftest import AnyWorker
     from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_gives_results_and_errors_and_goes_on(
-    worker: Kind, caplog: pytest.LogCaptureFixture
+    worker: AnyWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Runner() as runner:
         for _ in range(2):  # in a worker that is new, and in one that is warm
@@ -53,7 +53,7 @@ async def test_gives_results_and_errors_and_goes_on(
     assert caplog.records == []
 
 
-async def test_what_is_no_blocking_function_is_refused(worker: Kind) -> None:
+async def test_what_is_no_blocking_function_is_refused(worker: AnyWorker) -> None:
     async with Runner() as runner:
         wrong: Any
         for wrong in (anyio.sleep, partial(anyio.sleep, 1)):
@@ -66,10 +66,10 @@ async def test_what_is_no_blocking_function_is_refused(worker: Kind) -> None:
 
 # rules 3 and 4
 async def test_each_call_has_a_token_of_its_own_which_is_not_set(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
+    async with runner_of(worker, 1, grace=PATIENCE) as runner:
         assert await runner.run_sync(jobs.look, worker=worker) == ("<StopToken not set>", False)
         handle = runner.submit(jobs.cooperative, place.path, worker=worker)
         await told(place)
@@ -79,7 +79,7 @@ async def test_each_call_has_a_token_of_its_own_which_is_not_set(
 
 
 async def test_submit_gives_anyios_task_handle(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
@@ -143,7 +143,7 @@ async def _cancel_the_await(how: str, waiting: Callable[[], Any], place: HeldPro
     ],
 )
 async def test_a_cancellation_ends_the_await_at_once_and_sets_the_token(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     how: str,
     way: str,
@@ -167,10 +167,10 @@ async def test_a_cancellation_ends_the_await_at_once_and_sets_the_token(
 
 
 async def test_a_call_whose_caller_is_cancelled_before_it_begins_never_runs(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1) as runner:
+    async with runner_of(worker, 1) as runner:
         for _ in range(2):
             with anyio.CancelScope() as scope:
                 scope.cancel()
@@ -181,10 +181,10 @@ async def test_a_call_whose_caller_is_cancelled_before_it_begins_never_runs(
 
 
 async def test_a_call_whose_caller_is_cancelled_while_it_waits_for_a_slot_never_runs(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1) as runner:
+    async with runner_of(worker, 1) as runner:
         handle = runner.submit(jobs.stuck, place.path, worker=worker)
         await told(place)
         waiting = runner.submit(jobs.note, place.path, "begun", worker=worker)
@@ -200,10 +200,10 @@ async def test_a_call_whose_caller_is_cancelled_while_it_waits_for_a_slot_never_
 # rule 7
 @pytest.mark.parametrize("heated", [False, True])
 async def test_an_abandoned_call_holds_its_slot_until_it_has_really_ended(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], heated: bool
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], heated: bool
 ) -> None:
     place = held_process_call()
-    async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
+    async with runner_of(worker, 1, grace=PATIENCE) as runner:
         if heated:
             await runner.run_sync(abs, -1, worker=worker)
         handle = runner.submit(jobs.linger, place.path, worker=worker)
@@ -225,10 +225,10 @@ def _inside(places: list[HeldProcessCall]) -> list[HeldProcessCall]:
 
 # rule 7
 async def test_no_more_calls_run_at_once_than_there_are_slots(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     places = [held_process_call() for _ in range(4)]
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         handles = [runner.submit(jobs.stuck, each.path, worker=worker) for each in places]
         for opened in range(3):
             await brought(lambda: len(_inside(places)) >= min(opened + 2, 4))  # noqa: B023
@@ -242,7 +242,9 @@ async def test_no_more_calls_run_at_once_than_there_are_slots(
 
 # rule 8
 async def test_a_late_result_is_dropped_in_silence(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
+    worker: AnyWorker,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place, heeding = held_process_call(), held_process_call()
     async with Runner(grace=PATIENCE) as runner:
@@ -261,7 +263,7 @@ async def test_a_late_result_is_dropped_in_silence(
 # rule 8
 @pytest.mark.parametrize("heated", [False, True])
 async def test_a_late_error_is_logged_with_its_traceback(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     caplog: pytest.LogCaptureFixture,
     heated: bool,
@@ -285,7 +287,7 @@ async def test_a_late_error_is_logged_with_its_traceback(
 
 # rule 10
 async def test_calls_tells_what_is_running(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     before = time.monotonic()
     place, other = held_process_call(), held_process_call()
@@ -298,7 +300,7 @@ async def test_calls_tells_what_is_running(
         (info,) = runner.calls()
         assert (info.name, info.function, info.stopping) == ("first", "linger", False)
         assert 0 <= info.age <= time.monotonic() - before
-        assert info.pid == (pid if worker == "process" else None)
+        assert info.location == (f"process {pid}" if worker == "process" else None)
         assert (info.where is None) == (worker == "process")
         handle.cancel()
         await handle.wait()
@@ -310,21 +312,21 @@ async def test_calls_tells_what_is_running(
         await brought(lambda: not runner.calls())
 
 
-async def test_many_calls_of_many_tasks_each_get_their_own_answer(worker: Kind) -> None:
+async def test_many_calls_of_many_tasks_each_get_their_own_answer(worker: AnyWorker) -> None:
     got: dict[int, int] = {}
 
     async def ask(runner: Runner, number: int) -> None:
         for each in (number, -number):
             got[each] = await runner.run_sync(jobs.square, each, worker=worker)
 
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         for number in range(1, 200):
             runner.start_soon(ask, runner, number)
     assert got == {number: number * number for number in range(-199, 200) if number}
 
 
 async def test_several_runners_and_one_in_another_thread_do_not_meddle(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     anyio_backend: tuple[str, dict[str, Any]],
 ) -> None:
@@ -333,7 +335,7 @@ async def test_several_runners_and_one_in_another_thread_do_not_meddle(
 
     async def main(place: HeldProcessCall) -> list[str]:
         results: list[str] = []
-        async with Runner(max_threads=1, max_processes=1) as runner:
+        async with runner_of(worker, 1) as runner:
             assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
             results.append(await runner.run_sync(jobs.stuck, place.path, worker=worker))
         return results

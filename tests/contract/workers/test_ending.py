@@ -15,7 +15,7 @@ from tests.contract.conftest import PATIENCE, brought, told
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.contract.conftest import Kind
+    from tests.contract.conftest import AnyWorker
     from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_stop_from_any_thread_ends_the_block_without_an_error(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], elsewhere: bool
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], elsewhere: bool
 ) -> None:
     place = held_process_call()
     runner = Runner(grace=PATIENCE)
@@ -43,7 +43,7 @@ async def test_stop_from_any_thread_ends_the_block_without_an_error(
 
 @pytest.mark.parametrize("reason", [None, "größer " * 1000])
 async def test_the_reason_arrives_whatever_it_is(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], reason: str | None
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], reason: str | None
 ) -> None:
     place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
@@ -52,7 +52,7 @@ async def test_the_reason_arrives_whatever_it_is(
         runner.stop(reason)
     left = place.read("left")
     wanted = "<StopToken set>" if reason is None else f"<StopToken set: {reason}>"
-    if worker == "thread":
+    if worker != "process":
         assert left == wanted
     else:  # 4 KiB of it
         assert left.removesuffix(">").rstrip("\N{REPLACEMENT CHARACTER}") in wanted
@@ -60,7 +60,7 @@ async def test_the_reason_arrives_whatever_it_is(
 
 
 async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     runner = Runner(grace=PATIENCE)
@@ -83,7 +83,7 @@ async def test_stop_ends_the_wait_of_a_task_outside_with_stopped(
 
 # rule 9
 async def test_leaving_waits_for_calls_and_for_those_that_tasks_outside_await(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     inner, outer = held_process_call(), held_process_call()
     results: list[str] = []
@@ -119,7 +119,7 @@ async def _fail_when_inside(runner: Runner, place: HeldProcessCall) -> None:
 # rules 9 and 18
 @pytest.mark.parametrize("cooperate", ["safe_point", "on_stop"])
 async def test_leaving_on_an_error_waits_for_a_call_that_met_a_safe_point(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     caplog: pytest.LogCaptureFixture,
     cooperate: str,
@@ -137,7 +137,9 @@ async def test_leaving_on_an_error_waits_for_a_call_that_met_a_safe_point(
 
 # rules 9, 10 and 18
 async def test_leaving_on_an_error_does_not_wait_for_a_call_that_met_none(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
+    worker: AnyWorker,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = held_process_call()
     runner = Runner(grace=PATIENCE)
@@ -148,7 +150,7 @@ async def test_leaving_on_an_error_does_not_wait_for_a_call_that_met_none(
             runner.submit(jobs.stuck, place.path, worker=worker, name="page 7")
             await _fail_when_inside(runner, place)
     assert not place.has("left")
-    if worker == "thread":
+    if worker != "process":
         assert "<Runner>: left running: page 7 (stuck), " in caplog.text
     else:
         assert not jobs.is_alive(int(place.read("inside")))
@@ -159,7 +161,7 @@ async def test_leaving_on_an_error_does_not_wait_for_a_call_that_met_none(
 # rules 9 and 18
 @pytest.mark.parametrize("how", ["error", "handle"])
 async def test_the_grace_is_bounded(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     caplog: pytest.LogCaptureFixture,
     how: str,
@@ -178,7 +180,7 @@ async def test_the_grace_is_bounded(
                     await anyio.sleep_forever()
         group.cancel_scope.cancel()
     assert not place.has("left")
-    if worker == "thread":
+    if worker != "process":
         assert len(caplog.records) == 1
     else:
         assert not jobs.is_alive(int(place.read("inside")))
@@ -188,7 +190,9 @@ async def test_the_grace_is_bounded(
 
 # rule 9
 async def test_a_call_that_its_callback_has_woken_is_waited_for_after_the_block_too(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
+    worker: AnyWorker,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
@@ -206,7 +210,7 @@ async def test_a_call_that_its_callback_has_woken_is_waited_for_after_the_block_
 # rule 9
 @pytest.mark.parametrize("leaving", [False, True])
 async def test_a_cancellation_from_outside_sets_every_token(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], leaving: bool
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], leaving: bool
 ) -> None:
     inner, outer = held_process_call(), held_process_call()
     runner = Runner(grace=PATIENCE, max_processes=2)
@@ -235,7 +239,7 @@ async def test_a_cancellation_from_outside_sets_every_token(
 
 
 # rule 12
-async def test_errors_come_in_a_group_as_anyio_gives_them(worker: Kind) -> None:
+async def test_errors_come_in_a_group_as_anyio_gives_them(worker: AnyWorker) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         async with Runner() as runner:
             runner.submit(jobs.fail, "from a call", worker=worker)
@@ -250,7 +254,7 @@ async def test_errors_come_in_a_group_as_anyio_gives_them(worker: Kind) -> None:
 
 # rule 12
 async def test_a_call_that_fails_cancels_its_siblings(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place, failing = held_process_call(), held_process_call()
     with pytest.RaisesGroup(LookupError):
@@ -266,7 +270,7 @@ async def test_a_call_that_fails_cancels_its_siblings(
 
 # rule 12
 async def test_a_keyboard_interrupt_comes_out_as_itself(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     with pytest.raises(KeyboardInterrupt):
@@ -279,7 +283,7 @@ async def test_a_keyboard_interrupt_comes_out_as_itself(
 
 @pytest.mark.parametrize("job", ["linger", "cooperative"])
 async def test_a_shielded_wait_of_an_own_task_lasts_until_the_call_has_ended(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], job: str
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], job: str
 ) -> None:
     place = held_process_call()
     results: list[Any] = []
@@ -307,7 +311,7 @@ async def test_a_shielded_wait_of_an_own_task_lasts_until_the_call_has_ended(
 
 @pytest.mark.parametrize("job", ["linger", "cooperative"])
 async def test_leaving_normally_waits_for_an_abandoned_call_that_met_a_safe_point(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], job: str
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], job: str
 ) -> None:
     place = held_process_call()
 
@@ -328,7 +332,7 @@ async def test_leaving_normally_waits_for_an_abandoned_call_that_met_a_safe_poin
 
 
 async def test_stop_before_anything_runs_and_twice_is_harmless(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:

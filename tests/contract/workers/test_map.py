@@ -13,13 +13,13 @@ import pytest
 
 from asyncrun import Runner
 from tests.contract import jobs
-from tests.contract.conftest import PATIENCE, brought, told
+from tests.contract.conftest import PATIENCE, brought, runner_of, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asyncrun._runner.map_results import MapResults
-    from tests.contract.conftest import Kind
+    from tests.contract.conftest import AnyWorker
     from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
@@ -41,8 +41,8 @@ INPUTS: dict[str, Callable[[], Any]] = {
 }
 
 
-async def test_every_item_of_any_input_gives_one_result(worker: Kind) -> None:
-    async with Runner(max_threads=2, max_processes=2) as runner:
+async def test_every_item_of_any_input_gives_one_result(worker: AnyWorker) -> None:
+    async with runner_of(worker, 2) as runner:
         for kind, make in INPUTS.items():
             for ordered in (True, False):
                 async with runner.map(
@@ -59,7 +59,7 @@ async def test_every_item_of_any_input_gives_one_result(worker: Kind) -> None:
 
 @pytest.mark.parametrize("buffer", [1, None])
 async def test_an_endless_input_is_never_more_than_the_buffer_ahead(
-    worker: Kind, buffer: int | None
+    worker: AnyWorker, buffer: int | None
 ) -> None:
     received, most = 0, 0
 
@@ -69,7 +69,7 @@ async def test_an_endless_input_is_never_more_than_the_buffer_ahead(
             most = max(most, number + 1 - received)
             yield number
 
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         async with runner.map(jobs.square, numbers(), worker=worker, buffersize=buffer) as results:
             async for result in results:
                 assert result == received * received
@@ -82,11 +82,11 @@ async def test_an_endless_input_is_never_more_than_the_buffer_ahead(
 
 # rule 7
 async def test_a_reader_that_stops_reading_holds_no_slot(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     async with (
-        Runner(max_threads=1, max_processes=1) as runner,
+        runner_of(worker, 1) as runner,
         runner.map(jobs.square, count(), worker=worker, buffersize=10) as results,
     ):
         assert await anext(results) == 0
@@ -100,12 +100,12 @@ async def test_a_reader_that_stops_reading_holds_no_slot(
 
 
 async def test_unordered_results_come_as_they_are_there(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     places = [held_process_call() for _ in range(3)]
     items = [(number, place.path) for number, place in enumerate(places)]
     async with (
-        Runner(max_threads=3, max_processes=3) as runner,
+        runner_of(worker, 3) as runner,
         runner.map(jobs.visit, items, worker=worker, ordered=False) as results,
     ):
         for place in places:
@@ -117,7 +117,7 @@ async def test_unordered_results_come_as_they_are_there(
 
 
 async def test_ordered_results_wait_for_the_first_and_quick_items_pass_a_slow_one(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     first, got = held_process_call(), list[int]()
     items = [(number, first.path if number == 40 else "") for number in range(200)]
@@ -126,7 +126,7 @@ async def test_ordered_results_wait_for_the_first_and_quick_items_pass_a_slow_on
         got.extend([result async for result in results])
 
     async with (
-        Runner(max_threads=2, max_processes=2) as runner,
+        runner_of(worker, 2) as runner,
         runner.map(jobs.visit, items, worker=worker) as results,
         anyio.create_task_group() as group,
     ):
@@ -139,7 +139,7 @@ async def test_ordered_results_wait_for_the_first_and_quick_items_pass_a_slow_on
 
 
 async def test_it_counts_what_starts_and_ends(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     places = [held_process_call() for _ in range(3)]
     kinds = ["stuck", "fail", "stuck"]
@@ -147,7 +147,7 @@ async def test_it_counts_what_starts_and_ends(
     def counts() -> tuple[int | None, int, int, int, int]:
         return results.total, results.started, results.done, results.failed, results.running
 
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         items = [(what, place.path) for what, place in zip(kinds, places, strict=True)]
         results = runner.map(
             jobs.fail_or_stay, items, worker=worker, return_exceptions=True, ordered=False
@@ -171,10 +171,10 @@ async def test_it_counts_what_starts_and_ends(
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_an_error_ends_the_map_as_itself_and_the_others_are_asked_to_stop(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], ordered: bool
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], ordered: bool
 ) -> None:
     failing, heeding = held_process_call(), held_process_call()
-    async with Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner:
+    async with runner_of(worker, 2, grace=PATIENCE) as runner:
         items = [("heed", heeding.path), ("fail", failing.path), *[("heed", "")] * 10]
         async with runner.map(
             jobs.fail_or_cooperate, items, worker=worker, ordered=ordered
@@ -194,9 +194,9 @@ async def test_an_error_ends_the_map_as_itself_and_the_others_are_asked_to_stop(
 
 
 async def test_the_results_before_a_failing_item_may_be_read_and_its_note_names_it(
-    worker: Kind,
+    worker: AnyWorker,
 ) -> None:
-    async with Runner(max_threads=1, max_processes=1) as runner:
+    async with runner_of(worker, 1) as runner:
         for _ in range(3):
             async with runner.map(jobs.fail_at_three, count(), worker=worker) as results:
                 with pytest.raises(LookupError, match="it is three") as caught:
@@ -208,10 +208,10 @@ async def test_the_results_before_a_failing_item_may_be_read_and_its_note_names_
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_with_return_exceptions_an_error_takes_its_place_and_costs_no_other_result(
-    worker: Kind, ordered: bool
+    worker: AnyWorker, ordered: bool
 ) -> None:
     async with (
-        Runner(max_threads=2, max_processes=2) as runner,
+        runner_of(worker, 2) as runner,
         runner.map(
             jobs.square_of_even, range(99), worker=worker, return_exceptions=True, ordered=ordered
         ) as results,
@@ -238,7 +238,7 @@ async def test_with_return_exceptions_an_error_takes_its_place_and_costs_no_othe
         )
 
 
-async def test_a_base_exception_ends_a_map_with_return_exceptions(worker: Kind) -> None:
+async def test_a_base_exception_ends_a_map_with_return_exceptions(worker: AnyWorker) -> None:
     async with Runner() as runner:
         for error in (jobs.Alone("mine"), SystemExit(5), KeyboardInterrupt()):
             async with runner.map(
@@ -252,12 +252,14 @@ async def test_a_base_exception_ends_a_map_with_return_exceptions(worker: Kind) 
 
 # rule 8
 async def test_further_errors_are_logged(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
+    worker: AnyWorker,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     places = [held_process_call(), held_process_call()]
     items = [("fail", place.path) for place in places]
     async with (
-        Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner,
+        runner_of(worker, 2, grace=PATIENCE) as runner,
         runner.map(jobs.fail_late_or_soon, items, worker=worker) as results,
     ):
         for place in places:
@@ -275,7 +277,7 @@ async def test_further_errors_are_logged(
 
 
 async def test_an_item_that_takes_too_long_is_asked_to_stop_and_ends_the_map(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     item = (1, place.path)
@@ -292,14 +294,14 @@ async def test_an_item_that_takes_too_long_is_asked_to_stop_and_ends_the_map(
 
 @pytest.mark.parametrize("job", ["dawdle", "visit"])
 async def test_with_return_exceptions_a_time_out_takes_its_place_and_the_others_go_on(
-    worker: Kind,
+    worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     caplog: pytest.LogCaptureFixture,
     job: str,
 ) -> None:
     place = held_process_call()
     items = [(number, place.path if number == 30 else "") for number in range(60)]
-    async with Runner(max_threads=1, max_processes=1, grace=PATIENCE) as runner:
+    async with runner_of(worker, 1, grace=PATIENCE) as runner:
         await runner.run_sync(abs, -1, worker=worker)
         got: list[int | Exception] = []
         async with runner.map(
@@ -307,7 +309,7 @@ async def test_with_return_exceptions_a_time_out_takes_its_place_and_the_others_
         ) as results:
             async for result in results:
                 got.append(result)
-                if isinstance(result, TimeoutError) and worker == "thread":
+                if isinstance(result, TimeoutError) and worker != "process":
                     place.release()  # a process that never looks is killed
         assert isinstance(got[30], TimeoutError)
         assert got[30].__notes__ == [f"item 30 of the map: {items[30]!r}"]
@@ -315,18 +317,18 @@ async def test_with_return_exceptions_a_time_out_takes_its_place_and_the_others_
         assert got == list(range(60))
         assert (results.done, results.failed) == (60, 1)
         if job == "visit":
-            assert place.has("left") == (worker == "thread")
+            assert place.has("left") == (worker != "process")
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("limit", [1, 2])
 async def test_a_limit_leaves_slots_for_others(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], limit: int
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], limit: int
 ) -> None:
     places = [held_process_call() for _ in range(4)]
     items = [(number, place.path) for number, place in enumerate(places)]
     async with (
-        Runner(max_threads=3, max_processes=3) as runner,
+        runner_of(worker, 3) as runner,
         runner.map(jobs.visit, items, worker=worker, max_concurrency=limit) as results,
     ):
         for place in places[:limit]:
@@ -338,7 +340,7 @@ async def test_a_limit_leaves_slots_for_others(
         assert [result async for result in results] == [0, 1, 2, 3]
 
 
-async def test_two_maps_and_single_calls_share_the_slots(worker: Kind) -> None:
+async def test_two_maps_and_single_calls_share_the_slots(worker: AnyWorker) -> None:
     got: dict[int, list[int]] = {}
 
     async def read(runner: Runner, start: int) -> None:
@@ -349,7 +351,7 @@ async def test_two_maps_and_single_calls_share_the_slots(worker: Kind) -> None:
         for number in range(20):
             assert await runner.run_sync(jobs.square, number, worker=worker) == SQUARES[number]
 
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         for start in (0, 1000, 2000):
             runner.start_soon(read, runner, start)
         runner.start_soon(ask, runner)
@@ -357,10 +359,10 @@ async def test_two_maps_and_single_calls_share_the_slots(worker: Kind) -> None:
     assert got == {s: [n * n for n in range(s, s + 300)] for s in (0, 1000, 2000)}
 
 
-async def test_a_map_of_a_map(worker: Kind) -> None:
+async def test_a_map_of_a_map(worker: AnyWorker) -> None:
     add = functools.partial(int.__add__, 1)
     async with (
-        Runner(max_threads=2, max_processes=2) as runner,
+        runner_of(worker, 2) as runner,
         runner.map(jobs.square, range(100), worker=worker) as squares,
         runner.map(add, squares, worker=worker) as results,
     ):
@@ -368,10 +370,10 @@ async def test_a_map_of_a_map(worker: Kind) -> None:
 
 
 async def test_each_item_has_a_token_of_its_own_which_is_not_set(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     async with (
-        Runner(max_threads=1, max_processes=1) as runner,
+        runner_of(worker, 1) as runner,
         runner.map(jobs.look_at, range(50), worker=worker) as results,
     ):
         assert {result async for result in results} == {("<StopToken not set>", False)}
@@ -379,20 +381,20 @@ async def test_each_item_has_a_token_of_its_own_which_is_not_set(
 
 # rule 10
 async def test_calls_lists_what_runs_and_not_what_waits(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     places = [held_process_call() for _ in range(5)]
     async with (
-        Runner(max_threads=2, max_processes=2) as runner,
+        runner_of(worker, 2) as runner,
         runner.map(jobs.stuck, [place.path for place in places], worker=worker) as results,
     ):
-        pids = {int(await told(place)) for place in places[:2]}
+        locations = {f"process {await told(place)}" for place in places[:2]}
         infos = runner.calls()
         assert [(info.name, info.function, info.stopping) for info in infos] == [
             ("stuck", "stuck", False)
         ] * 2
         assert all(0 <= info.age < PATIENCE for info in infos)
-        assert {info.pid for info in infos} == (pids if worker == "process" else {None})
+        assert {info.location for info in infos} == (locations if worker == "process" else {None})
         for place in places:
             place.release()
         assert [result async for result in results] == ["late"] * 5

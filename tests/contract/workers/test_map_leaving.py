@@ -12,12 +12,12 @@ import pytest
 import asyncrun
 from asyncrun import Runner, Stopped
 from tests.contract import jobs
-from tests.contract.conftest import PATIENCE, brought, told
+from tests.contract.conftest import PATIENCE, brought, runner_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.contract.conftest import Kind
+    from tests.contract.conftest import AnyWorker
     from tests.contract.jobs import HeldProcessCall
 
 pytestmark = pytest.mark.anyio
@@ -39,11 +39,11 @@ async def _leave(how: str, scope: anyio.CancelScope) -> None:
     ("how", "ordered"), [("break", True), ("error", False), ("cancellation", True)]
 )
 async def test_what_runs_is_asked_to_stop_and_what_waits_is_dropped(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], how: str, ordered: bool
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], how: str, ordered: bool
 ) -> None:
     places = [held_process_call(), held_process_call()]
     items = [(0, ""), (1, places[0].path), (2, places[1].path), *[(3, "none")] * 1000]
-    async with Runner(max_threads=2, max_processes=2, grace=PATIENCE) as runner:
+    async with runner_of(worker, 2, grace=PATIENCE) as runner:
         results = runner.map(jobs.dawdle, items, worker=worker, ordered=ordered)
         with suppress(LeavingError), anyio.CancelScope() as scope:
             async with results:
@@ -62,9 +62,9 @@ async def test_what_runs_is_asked_to_stop_and_what_waits_is_dropped(
 
 
 async def test_breaking_out_of_an_endless_map_leaves_room_for_the_next_many_times(
-    worker: Kind,
+    worker: AnyWorker,
 ) -> None:
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         for _ in range(15):
             async with runner.map(jobs.square, count(), worker=worker) as results:
                 async for result in results:
@@ -74,8 +74,8 @@ async def test_breaking_out_of_an_endless_map_leaves_room_for_the_next_many_time
         assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
 
 
-async def test_what_is_left_gives_no_late_answer_to_the_next(worker: Kind) -> None:
-    async with Runner(max_threads=1, max_processes=1) as runner:
+async def test_what_is_left_gives_no_late_answer_to_the_next(worker: AnyWorker) -> None:
+    async with runner_of(worker, 1) as runner:
         for start in range(0, 3000, 100):
             async with runner.map(jobs.square, count(start), worker=worker) as results:
                 assert [await anext(results) for _ in range(5)] == [
@@ -86,7 +86,7 @@ async def test_what_is_left_gives_no_late_answer_to_the_next(worker: Kind) -> No
 
 # rules 9 and 18
 async def test_leaving_waits_for_an_item_that_met_a_safe_point(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
 
@@ -105,7 +105,9 @@ async def test_leaving_waits_for_an_item_that_met_a_safe_point(
 
 # rules 9, 10 and 18
 async def test_leaving_does_not_wait_for_an_item_that_met_none(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
+    worker: AnyWorker,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = held_process_call()
     async with Runner(max_processes=1, grace=PATIENCE) as runner:
@@ -116,7 +118,7 @@ async def test_leaving_does_not_wait_for_an_item_that_met_none(
                 await runner.run_sync(jobs.is_alive, int(place.read("inside")), worker=worker) == 0
             )
     assert not place.has("left")
-    if worker == "thread":
+    if worker != "process":
         assert "left running: stuck, " in caplog.text
     else:
         assert caplog.records == []
@@ -125,7 +127,9 @@ async def test_leaving_does_not_wait_for_an_item_that_met_none(
 
 # rules 9 and 18
 async def test_the_grace_is_bounded(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], caplog: pytest.LogCaptureFixture
+    worker: AnyWorker,
+    held_process_call: Callable[[], HeldProcessCall],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = held_process_call()
     async with (
@@ -134,12 +138,12 @@ async def test_the_grace_is_bounded(
     ):
         await told(place)
     assert not place.has("left")
-    assert ("left running" in caplog.text) == (worker == "thread")
-    assert worker == "thread" or not jobs.is_alive(int(place.read("inside")))
+    assert ("left running" in caplog.text) == (worker != "process")
+    assert worker != "process" or not jobs.is_alive(int(place.read("inside")))
 
 
 async def test_a_cancellation_cuts_the_grace_short(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
@@ -160,11 +164,11 @@ async def test_a_cancellation_cuts_the_grace_short(
 # rules 9 and 18
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_a_stop_of_the_runner_ends_the_map_and_flags_its_items(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall], elsewhere: bool
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall], elsewhere: bool
 ) -> None:
     places = [held_process_call(), held_process_call()]
     items = [*enumerate(place.path for place in places), *[(2, "none")] * 100]
-    runner, started = Runner(max_threads=2, max_processes=2, grace=PATIENCE), list[int]()
+    runner, started = runner_of(worker, 2, grace=PATIENCE), list[int]()
     async with runner, runner.map(jobs.dawdle, items, worker=worker) as results:
         for place in places:
             await told(place)
@@ -181,7 +185,7 @@ async def test_a_stop_of_the_runner_ends_the_map_and_flags_its_items(
 
 
 async def test_a_stop_ends_a_map_of_a_task_outside_with_stopped(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     runner = Runner(grace=PATIENCE)
@@ -200,7 +204,7 @@ async def test_a_stop_ends_a_map_of_a_task_outside_with_stopped(
 
 # rule 3
 async def test_a_token_callback_runs_when_the_map_is_left(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     async with Runner(grace=PATIENCE) as runner:
@@ -210,11 +214,11 @@ async def test_a_token_callback_runs_when_the_map_is_left(
 
 
 async def test_items_that_no_one_waits_for_are_not_run_after_the_map_was_left(
-    worker: Kind, held_process_call: Callable[[], HeldProcessCall]
+    worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
     place = held_process_call()
     items = ((place.path, number) for number in count())
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         async with runner.map(jobs.noted_square, items, worker=worker, buffersize=200) as results:
             for number in range(50):
                 assert await anext(results) == number * number
@@ -228,12 +232,12 @@ async def test_items_that_no_one_waits_for_are_not_run_after_the_map_was_left(
         assert place.notes() == noted
 
 
-async def test_a_failing_input_ends_the_map_after_the_results_before(worker: Kind) -> None:
+async def test_a_failing_input_ends_the_map_after_the_results_before(worker: AnyWorker) -> None:
     def numbers() -> Iterator[int]:
         yield from range(10)
         raise LeavingError
 
-    async with Runner(max_threads=2, max_processes=2) as runner:
+    async with runner_of(worker, 2) as runner:
         got: list[int] = []
         with pytest.raises(LeavingError):
             async with runner.map(jobs.square, numbers(), worker=worker) as results:

@@ -69,10 +69,10 @@ if TYPE_CHECKING:
             {"caller": "run()", "expected": "a function", "actual": "x", "hint": "call it"},
         ),
         (
-            UnknownWorkerError("green", ("thread", "process")),
+            UnknownWorkerError(7),
             ValueError,
-            "worker must be 'thread' or 'process', was 'green'",
-            {"worker": "green", "known": ("thread", "process")},
+            "worker must be 'thread', 'process' or a worker object such as ProcessWorkers(), was 7",
+            {"worker": 7},
         ),
         (
             NotIterableError("Runner.map()", 5),
@@ -212,7 +212,7 @@ def _pickled(error: BaseException) -> BaseException:
         NotIterableError("Runner.map()", 5),
         CallTimeoutError("fetch", 0.5),
         ItemTimeoutError("fetch", 0.5, "a"),
-        UnknownWorkerError("green", ("thread", "process")),
+        UnknownWorkerError("green"),
         WrongStateError("the runner", "was left", "make a new one"),
         ShutDownError("the pool", "was stopped: enough"),
         WorkerStartError("crunch", "there is no Python"),

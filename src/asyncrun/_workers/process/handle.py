@@ -57,6 +57,7 @@ class WorkerProcess:
     Attributes:
         channels: What leads to it.
         pid: Its id, and that of its process group; 0 before it is started.
+        location: See `Endpoint.location`.
         last_call_id: How many calls were sent: the id of the last one.
         calls_used: How many of them were not taken back.
         known_function: The function, pickled, that it knows already.
@@ -68,6 +69,7 @@ class WorkerProcess:
 
     channels: ProcessChannels
     pid: int
+    location: str | None
     last_call_id: int
     calls_used: int
     known_function: bytes
@@ -76,6 +78,7 @@ class WorkerProcess:
     def __init__(self, initializer: Initializer | None, grace: float) -> None:
         self.channels = ProcessChannels()
         self.pid = 0
+        self.location = None
         self.last_call_id = 0
         self.calls_used = 0
         self.known_function = b""
@@ -134,6 +137,7 @@ class WorkerProcess:
         except OSError as exc:
             raise WorkerStartError(name, str(exc)) from exc
         self.pid = self._popen.pid
+        self.location = f"process {self.pid}"
         self.channels.connect(self.pid)
         self._unanswered = 1
         return initializer
@@ -144,7 +148,7 @@ class WorkerProcess:
 
     def is_usable(self) -> bool:
         """See `Endpoint.is_usable`."""
-        return self.pid != 0 and not self.channels.has_ended and not self._unanswered
+        return self.location is not None and not self.channels.has_ended and not self._unanswered
 
     def close_input(self) -> None:
         """Close its input, so that it exits by itself; then `terminate` it."""

@@ -1,4 +1,4 @@
-"""Blocking calls in worker processes.
+"""Blocking calls in worker processes: the options, and the worker.
 
 Rule of this module (rules 18 to 20): a call takes a slot and a thread, as any other, and the
 thread takes a process, talks to it and gives it back. So all that holds for calls in threads holds
@@ -16,56 +16,125 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from ..._core.checks import check_blocking, check_count
+from ..._core.errors import WrongStateError
+from ..._system.cpu import usable_cores
 from ..._system.eventloop import NO_LIMIT
-from ..base import Worker
+from ..base import Worker, WorkerFactory
 from ..remote.call import RemoteCall
 from ..remote.item_loop import RemoteItemLoop
+from ..slots import SlotQueue, Slots
 from ..thread.worker import ThreadWorker
+from .pool import ProcessPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVarTuple
 
     from ..._core.batch import Batch
     from ..._core.call import Call
     from ..._core.registry import RunningCall
-    from ..slots import SlotQueue
-    from .pool import ProcessPool
+
+    ArgsT = TypeVarTuple("ArgsT")
 
 T = TypeVar("T")
 
 
 @final
-class ProcessWorker(Worker):
-    """Runs calls in processes, one for each slot at most."""
+class ProcessWorkers(WorkerFactory):
+    """Worker processes with options of their own, for ``worker=`` of a `Runner`'s methods.
+
+    ::
+
+        workers = ProcessWorkers(4, initializer=load_model, initargs=(path,))
+        async with Runner() as runner, runner.map(predict, items, worker=workers) as results:
+            ...
+
+    ``worker="process"`` is a set without options; each object is one more, with slots and
+    processes of its own. It belongs to the first runner that uses it, which ends its processes
+    when it is left. A process is started when a call needs one, and kept for the next call.
+
+    Args:
+        max_workers: How many calls may run in these processes at once, at least 1; None means as
+            many as there are cores that this process may use.
+        initializer: What each process calls first; a function of a module.
+        initargs: Its arguments. What `multiprocessing` shares may be among them (a ``Lock``, a
+            ``Queue`` of a spawn context), but a process that is killed while it holds such a lock,
+            or writes to such a queue, can leave it unusable for all. For results and progress use
+            return values and the counters of a map.
+        max_tasks_per_child: After how many calls, at least 1, a process is replaced, against
+            leaks; None means never.
+
+    Raises:
+        ValueError: A number is out of its range.
+        TypeError: ``initializer`` is not a plain function.
+    """
 
     def __init__(
         self,
-        slots: anyio.CapacityLimiter,
-        pool: ProcessPool,
+        max_workers: int | None = None,
         *,
-        on_abandoned_call_end: Callable[[], None],
-        slot_queue: SlotQueue,
+        initializer: Callable[[*ArgsT], object] | None = None,
+        initargs: tuple[*ArgsT] = (),  # type: ignore[assignment]
+        max_tasks_per_child: int | None = None,
     ) -> None:
-        self._threads = ThreadWorker(
-            slots, on_abandoned_call_end=on_abandoned_call_end, slot_queue=slot_queue
+        check_count("max_workers", max_workers)
+        check_count("max_tasks_per_child", max_tasks_per_child)
+        if initializer is not None:
+            check_blocking("ProcessWorkers(initializer=)", initializer)
+        self._max_workers = usable_cores() if max_workers is None else max_workers
+        self._initializer = None if initializer is None else (initializer, initargs)
+        self._max_tasks_per_child = max_tasks_per_child
+        self._owner: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<ProcessWorkers of {self._max_workers}>"
+
+    def make_worker(
+        self, owner: object, *, grace: float, on_abandoned_call_end: Callable[[], None]
+    ) -> ProcessWorker:
+        """See `WorkerFactory.make_worker`."""
+        if self._owner is not None:
+            raise WrongStateError(self, f"belongs to {self._owner}", "make one for each runner")
+        self._owner = repr(owner)
+        return ProcessWorker(
+            Slots(anyio.CapacityLimiter(self._max_workers), SlotQueue()),
+            ProcessPool(self._initializer, self._max_tasks_per_child, grace),
+            on_abandoned_call_end=on_abandoned_call_end,
         )
+
+
+@final
+class ProcessWorker(Worker):
+    """Runs calls in processes, one for each slot at most.
+
+    Args:
+        slots: Its slots.
+        pool: Where to take processes; they end with this worker.
+        on_abandoned_call_end: See `WorkerFactory.make_worker`.
+    """
+
+    def __init__(
+        self, slots: Slots, pool: ProcessPool, *, on_abandoned_call_end: Callable[[], None]
+    ) -> None:
+        self._slots = slots
+        self._threads = ThreadWorker(slots, on_abandoned_call_end=on_abandoned_call_end)
         self._pool = pool
-        self._slot_queue = slot_queue
 
     @property
     def capacity(self) -> int:
         """See `Worker.capacity`."""
-        return self._threads.capacity
+        return self._slots.capacity
 
     def holders(self) -> list[RunningCall]:
         """See `Worker.holders`."""
-        return self._threads.holders()
+        return self._slots.holders()
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a process; see `Worker.run`."""
         threads, remote_call = self._threads, RemoteCall(call, self._pool)
         await anyio.lowlevel.checkpoint_if_cancelled()
-        await threads.acquire_slot(remote_call)
+        await self._slots.acquire(remote_call)
         try:
             frame = await remote_call.receive() if remote_call.send_inline() else None
         except BaseException as exc:
@@ -99,9 +168,7 @@ class ProcessWorker(Worker):
 
     async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         """Run items in a process; see `Worker.serve`."""
-        await self._threads.attend_loop(
-            RemoteItemLoop(batch, self._slot_queue, self._pool), on_slot
-        )
+        await self._threads.run_loop(RemoteItemLoop(batch, self._slots.queue, self._pool), on_slot)
 
     async def aclose(self) -> None:
         """End all processes; see `Worker.aclose`."""

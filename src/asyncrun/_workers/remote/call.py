@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 from ..._core.call import SlotLease
 from ..._core.errors import SerializationError, Stopped
+from ..._core.registry import STARTING
 from ..._core.stop import StopCallback
 from .endpoint import SMALL, WorkerGone
 from .errors import WorkerDied
@@ -62,7 +63,7 @@ class RemoteCall(SlotLease[T]):
 
     def __init__(self, call: Call[T], pool: EndpointPool[Any]) -> None:
         self._call = call
-        call.pid = 0
+        call.location = STARTING
         self._pool = pool
         self._claimed = threading.Lock()
         self._pickled: tuple[bytes, bytes] | None = None
@@ -168,7 +169,7 @@ class RemoteCall(SlotLease[T]):
         self._pickle()
         process: Endpoint = self._pool.acquire(call.name)
         self._attach(process)
-        if not process.pid:
+        if process.location is None:
             process.set_current_call(1, call.token)
             process.start(call.name)
         self._send(process)
@@ -195,7 +196,7 @@ class RemoteCall(SlotLease[T]):
     def _send(self, process: Endpoint) -> None:
         function, arguments = self._pickle()
         call = self._call
-        call.pid = process.pid
+        call.location = process.location
         process.set_current_call(process.last_call_id + 1, call.token)
         if call.on_begin is not None:
             call.on_begin()

@@ -65,7 +65,12 @@ class Endpoint(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id; 0 before it is started."""
+        """Its process id, once it is started."""
+        ...
+
+    @property
+    def location(self) -> str | None:
+        """Its name in reports, as in "process 4711"; None before it is started."""
         ...
 
     @property

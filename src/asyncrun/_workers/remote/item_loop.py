@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from ..._core.batch import FAILED, MISSING, SUCCEEDED, Item
 from ..._core.errors import SerializationError, Stopped, WorkerStartError
+from ..._core.registry import STARTING
 from ..._core.stop import StopCallback, StopToken
 from ..thread.item_loop import TIME_SLICE, ThreadItemLoop
 from .call import MAX_ATTEMPTS, load_response
@@ -148,11 +149,12 @@ class RemoteItemLoop(ThreadItemLoop):
 
     def _exchange(self, arguments: bytes) -> None:
         process, in_flight = self._process, self._in_flight
-        if not process.pid:
+        if process.location is None:
             process.start(self.batch.function)
             first = in_flight[0].item
-            # The clock of `item_timeout` starts with the pid: `started` is written first.
-            first.started, first.pid = time.monotonic(), process.pid
+            # The clock of `item_timeout` starts with the location: `started` is written first.
+            first.started = time.monotonic()
+            self._locate(first)
             del first
         process.send(self.batch.pickled_function, arguments)
         while in_flight:
@@ -197,11 +199,14 @@ class RemoteItemLoop(ThreadItemLoop):
         item.thread, item.started = self.thread, time.monotonic()
         self.batch.running[item] = None
 
+    def _locate(self, item: Item[Any]) -> None:
+        item.location = self._process.location or STARTING
+
     def _start_head(self) -> bool:
         """Mark the first item in flight as the running one; return whether it may run."""
         batch, process = self.batch, self._process
         call_id, item, _ = self._in_flight[0]
-        item.pid = process.pid
+        self._locate(item)
         self._mark(item)
         self._stop_callback = StopCallback(item.token, process.wake, ())
         self._stop_callback.__enter__()

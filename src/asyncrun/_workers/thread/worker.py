@@ -5,8 +5,8 @@ Rules of this module (rules 5 to 8 and 11):
 - Calls go through `anyio.to_thread.run_sync` with ``abandon_on_cancel=True``; so context
   variables, `anyio.from_thread` and `anyio.from_thread.check_cancelled` work in them.
 - A slot is given back when the thread has really ended. AnyIO gives it back on cancellation under
-  asyncio and at the end under Trio; so the slot is taken here, and AnyIO gets a limiter without a
-  limit.
+  asyncio and at the end under Trio; so the slot is taken from `slots.Slots`, and AnyIO gets a
+  limiter without a limit.
 - No thread that runs a call holds up the exit of the process (see `anyio_patch`).
 """
 
@@ -16,14 +16,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 
-import anyio
 import anyio.to_thread
 
 from ..._system.eventloop import NO_LIMIT, cancellation_types, threadsafe_caller
 from ..._system.terminal import note_modes
 from ..base import Worker
-from ..slots import UNSHARED
-from ..starvation import holders, watching
 from .anyio_patch import (
     NotDaemonError,
     check_daemon,
@@ -38,34 +35,35 @@ if TYPE_CHECKING:
     from ..._core.batch import Batch
     from ..._core.call import Call, SlotLease
     from ..._core.registry import RunningCall
-    from ..slots import SlotQueue
-
+    from ..slots import Slots
 
 T = TypeVar("T")
 
 
 @final
 class ThreadWorker(Worker):
-    """Runs calls in threads, at most as many at once as ``slots`` allows."""
+    """Runs calls in threads, at most as many at once as there are slots.
+
+    Args:
+        slots: Its slots.
+        on_abandoned_call_end: See `WorkerFactory.make_worker`.
+    """
 
     __slots__ = (
         "_call_soon_threadsafe",
         "_cancellation_types",
         "_on_abandoned_call_end",
-        "_slot_queue",
         "_slots",
     )
 
     def __init__(
         self,
-        slots: anyio.CapacityLimiter,
+        slots: Slots,
         *,
         on_abandoned_call_end: Callable[[], None] = lambda: None,
-        slot_queue: SlotQueue = UNSHARED,
     ) -> None:
         self._slots = slots
         self._on_abandoned_call_end = on_abandoned_call_end
-        self._slot_queue = slot_queue
         self._call_soon_threadsafe = threadsafe_caller()
         self._cancellation_types = cancellation_types()
         note_modes()
@@ -73,58 +71,36 @@ class ThreadWorker(Worker):
     @property
     def capacity(self) -> int:
         """See `Worker.capacity`."""
-        return int(self._slots.total_tokens)
+        return self._slots.capacity
 
     def holders(self) -> list[RunningCall]:
         """See `Worker.holders`."""
-        return holders(self._slots)
+        return self._slots.holders()
 
     async def run(self, call: Call[T]) -> T:
         """Run a call in a thread; see `Worker.run`."""
-        return await self.attend(call)
+        await self._slots.acquire(call)
+        return await self.run_in_thread(call)
 
     async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         """Run items in a thread; see `Worker.serve`."""
-        await self.attend_loop(ThreadItemLoop(batch, self._slot_queue), on_slot)
+        await self.run_loop(ThreadItemLoop(batch, self._slots.queue), on_slot)
 
     async def aclose(self) -> None:
         """Do nothing: threads end by themselves; see `Worker.aclose`."""
 
-    async def attend(self, lease: SlotLease[T]) -> T:
-        """Take a slot and a thread for something, and wait for its end.
-
-        On cancel: as `Worker.run`.
-        """
-        await self.acquire_slot(lease)
-        return await self.run_in_thread(lease)
-
-    async def attend_loop(self, loop: ThreadItemLoop, on_slot: Callable[[], None]) -> None:
-        """Do so for one that serves a batch; see `Worker.serve`.
+    async def run_loop(self, loop: ThreadItemLoop, on_slot: Callable[[], None]) -> None:
+        """Take a slot and a thread for a loop over items; see `Worker.serve`.
 
         On cancel: as `Worker.serve`.
         """
-        await self.acquire_slot(loop)
+        await self._slots.acquire(loop)
         loop.batch.add_consumer(loop)
         try:
             on_slot()
             await self.run_in_thread(loop)
         finally:
             loop.batch.remove_consumer(loop)
-
-    async def acquire_slot(self, lease: SlotLease[Any]) -> None:
-        """Wait for a slot.
-
-        On cancel: none is taken.
-        """
-        try:
-            self._slots.acquire_on_behalf_of_nowait(lease)
-        except anyio.WouldBlock:
-            self._slot_queue.add_waiter(lease)
-            try:
-                with watching(self._slots, lease):
-                    await self._slots.acquire_on_behalf_of(lease)
-            finally:
-                self._slot_queue.remove_waiter(lease)
 
     async def run_in_thread(self, lease: SlotLease[T]) -> T:
         """Use the slot that was taken, with a thread.
@@ -154,7 +130,7 @@ class ThreadWorker(Worker):
         See `SlotLease.waiter_done`.
         """
         if is_over := lease.waiter_done(error):
-            self._slots.release_on_behalf_of(lease)
+            self._slots.release(lease)
         return is_over
 
     def finish_in_new_thread(self, lease: SlotLease[Any]) -> None:
@@ -193,5 +169,5 @@ class ThreadWorker(Worker):
         return late
 
     def _free_slot(self, lease: SlotLease[Any]) -> None:
-        self._slots.release_on_behalf_of(lease)
+        self._slots.release(lease)
         self._on_abandoned_call_end()

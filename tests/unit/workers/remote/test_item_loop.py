@@ -35,6 +35,7 @@ class Scripted:
 
     def __init__(self, *script: Step) -> None:
         self.pid = 1234
+        self.location = "process 1234"
         self.last_call_id = 0
         self.revoked = 0
         self.revocations = 0
