@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.snippets import LAST_LINE, shown_on
 from tests.e2e.test_executor import HEAD
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ except KeyboardInterrupt:  # as click does
         child.send(signal.SIGINT)
         status, output, _ = child.finish()
         assert (status, output) == (-signal.SIGINT, "atexit\n")
-        assert os.read(master, 4096).startswith(b"asyncrun: interrupted by SIGINT\r\n")
+        assert shown_on(master, slave).startswith(LAST_LINE)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.snippets import LAST_LINE
+from tests.e2e.snippets import LAST_LINE, shown_on
 from tests.e2e.worker_programs import all_gone, is_gone, numbers, program
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_ctrl_c_in_a_terminal_reaches_only_the_parent_which_ends_all(
         child.expect("ready", "ready")
         os.write(master, b"\x03")
         status, output, _ = child.finish()
-        shown = os.read(master, 65536).decode().replace("\r\n", "\n").removeprefix("^C")
+        shown = shown_on(master, options["stdin"]).removeprefix("^C")
     assert (status, output, shown) == (-signal.SIGINT, said, LAST_LINE)
     assert all_gone(pids, 0)
 
@@ -402,7 +402,7 @@ os.close(os.open("/dev/tty", os.O_RDWR))  # the program still has it
     with terminal() as (master, options):
         child = start(program(tmp_path, TERMINAL, main), backend, **options)
         status, output, _ = child.finish()
-        shown = os.read(master, 65536).decode()
+        shown = shown_on(master, options["stdin"])
     said = "['OSError', 'EOFError', 'EOFError', 'fine', 'fine']\n7\nTrue\n"
     assert (status, output) == (0, said)
     assert "written by a child " in shown

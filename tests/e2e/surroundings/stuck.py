@@ -64,7 +64,7 @@ async def main(*how: str) -> None:
             await anyio.sleep_forever()
     finally:
         tell("unwound")
-        print("unwound", flush=True)
+        print("unwound\n", end="", flush=True)  # in one write: two programs share a terminal
 
 
 if __name__ == "__main__":
