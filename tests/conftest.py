@@ -33,6 +33,11 @@ PATIENCE = 30.0
 """Seconds after which a test gives up; it only tells a hang from a slow machine."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at once than there are cores: most of them wait for child processes."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(params=list(BACKENDS.values()), ids=list(BACKENDS))
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     backend: tuple[str, dict[str, Any]] = request.param
