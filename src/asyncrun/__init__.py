@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ._core.current import safe_point as safe_point
+from ._core.current import stop_token as stop_token
 from ._core.errors import CallTimeoutError as CallTimeoutError
 from ._core.errors import Interrupted as Interrupted
 from ._core.errors import ItemTimeoutError as ItemTimeoutError
@@ -11,8 +13,6 @@ from ._core.errors import WorkerStartError as WorkerStartError
 from ._core.registry import CallInfo as CallInfo
 from ._core.stop import StopSource as StopSource
 from ._core.stop import StopToken as StopToken
-from ._core.stop import safe_point as safe_point
-from ._core.stop import stop_token as stop_token
 from ._entry.run import run as run
 from ._runner.map_results import MapResults as MapResults
 from ._runner.run_sync import run_sync as run_sync

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from asyncrun import Stopped, StopSource, stop_token
-from asyncrun._core.stop import current_token
+from asyncrun._core.current import current_token
 
 from .measuring import Result, compare
 

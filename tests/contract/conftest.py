@@ -93,7 +93,7 @@ class HeldThreadCall:
         self.inside = threading.Event()
         self.released = threading.Event()
         self.left = threading.Event()
-        self.token = asyncrun.StopToken()
+        self.token = asyncrun.StopSource().token
 
     def stuck(self, _: object = None) -> str:
         """Block without ever looking at the flag."""

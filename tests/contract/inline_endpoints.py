@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import anyio.to_thread
 
-from asyncrun._core.stop import StopToken, current_token
+from asyncrun._core.current import current_token
+from asyncrun._core.stop import StopFlag, StopToken
 from asyncrun._workers.remote.serialization import dump_error, dumps, loads
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class InlineEndpoint:
         self._is_closed = False
         self._responses: deque[InlineResponse] = deque()
         self._unanswered = self._revoked = 0
-        self._current = 0, StopToken()
+        self._current: tuple[int, StopToken] = 0, StopFlag()
 
     def start(self, name: str) -> None:
         self.pid = self._number

@@ -2,10 +2,16 @@
 
 Rules of this module:
 
-- An item is claimed by being taken out of `Batch.running`: by the worker that has its outcome, or
-  by whoever does not wait for that any longer.
 - To start an item: insert it into ``running``, then read ``closed``.
   To close: set ``closed``, then read ``running``. Therefore every running item is asked to stop.
+- The states of an item; from top to bottom each is entered once:
+  place     entered when                    left by                           state
+  --------- ------------------------------- --------------------------------- -------------------
+  pending   the reader adds it              a consumer; the end of the batch  PENDING; DISCARDED
+  running   a consumer begins it            the first that pops it            PENDING
+  output    its consumer has the outcome    the reader                        SUCCEEDED or FAILED
+  abandoned it timed out, or the map ends   its consumer, when it ends        FAILED or PENDING
+  An item whose worker was gone before it could begin goes back from running to pending.
 - Millions of items pass through here: what is done for each is counted in nanoseconds.
 """
 
@@ -13,8 +19,9 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager, suppress
+from enum import Enum
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 
 from .call import SlotLease
 from .registry import register
@@ -28,10 +35,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PENDING: Final = 0
-SUCCEEDED: Final = 1
-FAILED: Final = 2
-DISCARDED: Final = 3
+
+class ItemState(Enum):
+    """Whether an item has an outcome; see the head of this module."""
+
+    PENDING = "has no outcome yet"
+    SUCCEEDED = "has a result"
+    FAILED = "has an error"
+    DISCARDED = "never begins"
+
+
+PENDING: Final = ItemState.PENDING
+SUCCEEDED: Final = ItemState.SUCCEEDED
+FAILED: Final = ItemState.FAILED
+DISCARDED: Final = ItemState.DISCARDED
 
 
 @final
@@ -44,8 +61,7 @@ class Item(Generic[T]):
         arg: The item itself.
 
     Attributes:
-        state: Whether there is an outcome: `SUCCEEDED` or `FAILED`; or none yet: `PENDING`, or
-            ever: `DISCARDED`.
+        state: Whether there is an outcome.
         outcome: The result, or the error.
         token: Its stop flag; there is none before it begins.
         started: When it began, by `time.monotonic`.
@@ -53,19 +69,10 @@ class Item(Generic[T]):
         location: As of a `Call`; there is none in a thread.
     """
 
-    __slots__ = (
-        "arg",
-        "batch",
-        "index",
-        "location",
-        "outcome",
-        "started",
-        "state",
-        "thread",
-        "token",
-    )
+    __slots__ = ("arg", "batch", "index", "location", "outcome",
+                 "started", "state", "thread", "token")  # fmt: skip
 
-    state: int
+    state: ItemState
     outcome: Any
     token: StopToken
     started: float
@@ -144,14 +151,6 @@ def do_nothing() -> None:
     """Stand in for what is to be called no more."""
 
 
-class Waker(Protocol):
-    """The event that a reader waits for: an `anyio.Event` or a `threading.Event`."""
-
-    def set(self) -> None:
-        """Wake the reader."""
-        ...
-
-
 MISSING: Final = object()
 ANY_ITEM: Final = object()
 
@@ -224,7 +223,7 @@ class Batch(Generic[T]):
         self.silent_late_errors: tuple[type[BaseException], ...] = silent_late_errors
         self._is_detached = False
         self._abandoned_count = self._done = self._failed = 0
-        self._wakers: list[Waker] = []
+        self._wakers: list[Callable[[], object]] = []
         self._awaited: object = None
         self._requeued: deque[Item[T]] = deque()
         register(self)
@@ -236,7 +235,7 @@ class Batch(Generic[T]):
             self.output.append(item)
         self.pending.put(item)
 
-    def set_outcome(self, item: Item[T], state: int, outcome: object) -> None:
+    def set_outcome(self, item: Item[T], state: ItemState, outcome: object) -> None:
         """Take the outcome of an item from the thread that has claimed the item."""
         item.outcome = outcome
         if state is FAILED and not isinstance(outcome, self._captured_errors):
@@ -331,32 +330,34 @@ class Batch(Generic[T]):
             return None
 
     @contextmanager
-    def reader_waiting(self, waker: Waker, item: Item[T] | None = None) -> Generator[None]:
+    def reader_waiting(
+        self, wake: Callable[[], object], item: Item[T] | None = None
+    ) -> Generator[None]:
         """Register the reader: in this block it is woken when it may be worth looking again.
 
-        To wait: enter this block, then look, then wait for the waker. To wake: store the outcome,
-        then look for a waker.
+        To wait: enter this block, then look, then wait. To wake: store the outcome, then look for a
+        waker.
 
         Args:
-            waker: Its event, set from any thread by way of ``call_soon_threadsafe``.
+            wake: Wakes it; called by way of ``call_soon_threadsafe``, from any thread.
             item: The item that it waits for; None means any one.
         """
-        self._wakers.append(waker)
+        self._wakers.append(wake)
         self._awaited = ANY_ITEM if item is None else item
         try:
             yield
         finally:
             self._awaited = None
             with suppress(ValueError):  # `notify_reader` has taken it to set it
-                self._wakers.remove(waker)
+                self._wakers.remove(wake)
 
     def notify_reader(self) -> None:
         """Wake the reader if it waits; from any thread or handler."""
         try:
-            waker = self._wakers.pop()
+            wake = self._wakers.pop()
         except IndexError:  # it does not, or is being woken
             return
-        self._call_soon_threadsafe(waker.set)
+        self._call_soon_threadsafe(wake)
 
     def add_consumer(self, consumer: ItemConsumer) -> None:
         """Note that a consumer has come."""

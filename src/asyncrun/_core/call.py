@@ -22,9 +22,11 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
+from .current import current_token
+from .events import note_end, note_start, observers
 from .registry import running_calls, user_code_entry
 from .report import function_name, log_unobserved_error
-from .stop import StopToken, current_token
+from .stop import StopFlag, StopToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -153,7 +155,7 @@ class Call(SlotLease[T]):
         self.function: str = function_name(func)
         self.name: str = self.function if name is None else name
         self.owner: object = owner
-        self.token: StopToken = StopToken()
+        self.token: StopToken = StopFlag()
         if parent_token is not None:
             parent_token._link(self.token)
         self.started: float = 0.0
@@ -179,6 +181,8 @@ class Call(SlotLease[T]):
         self.thread = threading.get_ident()
         self.started = time.monotonic()
         running_calls[self] = None
+        if observers:
+            note_start(self)
         if self.on_begin is not None and self.location is None:  # else it has yet to be sent
             self.on_begin()
         return True
@@ -196,6 +200,8 @@ class Call(SlotLease[T]):
         silent_late_errors: tuple[type[BaseException], ...] = (),
     ) -> bool:
         """See `SlotLease.worker_done`."""
+        if observers and self.started:  # else a KeyboardInterrupt came before
+            note_end(self, error)
         self.error = error
         if self._finished.acquire(blocking=False):
             running_calls.pop(self, None)  # unless `waiter_done` was faster

@@ -10,10 +10,10 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
 from .errors import OutOfRangeError, WrongFunctionError, WrongStateError
-from .stop import is_async, is_async_generator
 
 T = TypeVar("T")
 
@@ -183,3 +183,27 @@ def call_async(
         hint = f"it returned {result!r}, not a coroutine; {hint}"
         raise WrongFunctionError(caller, "an async function", func, hint)
     return cast("Coroutine[Any, Any, T]", result)
+
+
+_ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def is_async(func: Callable[..., object]) -> bool:
+    """Return whether calling it would only make a coroutine, or an async generator."""
+    if type(func) is FunctionType and not func.__dict__:  # what follows takes 10 us
+        return bool(func.__code__.co_flags & _ASYNC)
+    return (
+        inspect.iscoroutinefunction(func)
+        or inspect.iscoroutinefunction(type(func).__call__)
+        or is_async_generator(func)
+    )
+
+
+def is_async_generator(func: object) -> bool:
+    """Return whether something is an async generator, or a function that makes one."""
+    call = getattr(type(func), "__call__", None)  # noqa: B004 - not whether, but what
+    return (
+        inspect.isasyncgen(func)
+        or inspect.isasyncgenfunction(func)
+        or inspect.isasyncgenfunction(call)
+    )

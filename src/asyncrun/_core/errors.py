@@ -157,6 +157,15 @@ class UnknownWorkerError(_Picklable, ValueError):
         self.worker = worker
 
 
+class NotConstructibleError(_Picklable, TypeError):
+    """A class was called that is not for its users to call."""
+
+    def __init__(self, what: str, source: str) -> None:
+        super().__init__(f"{what} is not to be called; get one from {source}")
+        self.what = what
+        self.source = source
+
+
 class WrongStateError(_Picklable, RuntimeError):
     """Something was used too early, too late or twice."""
 

@@ -2,14 +2,15 @@
 
 Rules of this module (rules 1 to 4):
 
-- Nothing here imports AnyIO, and nothing here runs a thread or polls.
+- Nothing here imports AnyIO, and nothing here runs a thread or polls. What awaits a token in an
+  event loop is put here from above (`until_set`).
 - No lock is ever waited for while a flag is being set, for `StopSource.stop` may run in a signal
   handler that has interrupted any line of this file, in this very thread. State changes are
   therefore single operations that CPython makes atomic (``dict.setdefault``, setting and
   deleting a key, ``list(dict)``, storing an attribute, ``Lock.acquire(blocking=False)``).
-- Whoever registers something does it in the order *insert, then look at the flag*; whoever stops
-  does it in the order *set the flag, then look at what is inserted*. One of the two sees the
-  other, so that nothing is missed; what both may see is made to happen once.
+- A registering thread: insert the callback, link or lock, then read the flag.
+  `StopToken._stop`: set the flag, then read what is inserted.
+  One of the two sees the other, so nothing is missed; `run_once` claims what both may see.
 - Stopping twice is harmless and repeats every wake-up, so that a stop that was itself cut short
   (a KeyboardInterrupt in its middle) can be completed by the next.
 """
@@ -19,22 +20,32 @@ from __future__ import annotations
 import inspect
 import threading
 import weakref
-from contextvars import ContextVar
 from functools import partial
-from types import FunctionType
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
-from .errors import OutOfRangeError, Stopped, WrongFunctionError, WrongStateError
+from .checks import is_async
+from .errors import (
+    NotConstructibleError,
+    OutOfRangeError,
+    Stopped,
+    WrongFunctionError,
+    WrongStateError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Generator
     from contextlib import AbstractContextManager
     from types import TracebackType
 
 
-@final
+until_set: Callable[[StopToken], Coroutine[Any, Any, None]] = cast("Any", None)
+"""Wait in an event loop, for ``await token``; `_system.eventloop` puts this function here."""
+
+
 class StopToken:
     """The reading end of a stop flag; get one from `stop_token` or `StopSource.token`.
+
+    In async code ``await token`` waits until it is set. On cancel: it waits no longer.
 
     For readers it quacks like `threading.Event`: whatever takes an event to wait on or to look at
     (`tenacity.sleep_using_event`, say) takes a token.
@@ -53,15 +64,16 @@ class StopToken:
         "_wait_lock",
     )
 
-    def __init__(self, on_first_look: Callable[[], object] | None = None) -> None:
-        self._set = False
-        self._observed = False
-        self._on_first_look = on_first_look
-        self._reasons: dict[None, str | None] = {}
-        # One, made by the first waiter: most tokens are never waited for.
-        self._wait_lock: dict[None, threading.Lock] = {}
-        self._children: dict[weakref.ref[StopToken], None] = {}
-        self._callbacks: dict[StopCallback, None] = {}
+    _set: bool
+    _observed: bool
+    _on_first_look: Callable[[], object] | None
+    _reasons: dict[None, str | None]
+    _wait_lock: dict[None, threading.Lock]
+    _children: dict[weakref.ref[StopToken], None]
+    _callbacks: dict[StopCallback, None]
+
+    def __init__(self) -> None:
+        raise NotConstructibleError("StopToken", "stop_token(), or StopSource().token")
 
     def is_set(self) -> bool:
         """Return whether this token was asked to stop."""
@@ -160,6 +172,9 @@ class StopToken:
             raise WrongFunctionError("on_stop()", "a plain function", callback, cure)
         return StopCallback(self, callback, args)
 
+    def __await__(self) -> Generator[Any, None, None]:
+        return until_set(self).__await__()
+
     def __repr__(self) -> str:
         state = "not set" if not self._set else "set" if (r := self.reason) is None else f"set: {r}"
         return f"<StopToken {state}>"
@@ -199,6 +214,27 @@ class StopToken:
         return self._observed or bool(self._callbacks)
 
 
+@final
+class StopFlag(StopToken):
+    """A stop flag: what a `StopToken` is an end of.
+
+    Args:
+        on_first_look: What is called when its token is first read, if anything.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, on_first_look: Callable[[], object] | None = None) -> None:
+        self._set = False
+        self._observed = False
+        self._on_first_look = on_first_look
+        self._reasons = {}
+        # One, made by the first waiter: most tokens are never waited for.
+        self._wait_lock = {}
+        self._children = {}
+        self._callbacks = {}
+
+
 def _locked() -> threading.Lock:
     """Make a gate that is closed until the flag is set.
 
@@ -212,30 +248,6 @@ def _locked() -> threading.Lock:
 
 def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopToken]) -> None:
     links.pop(link, None)
-
-
-_ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-
-
-def is_async(func: Callable[..., object]) -> bool:
-    """Return whether calling it would only make a coroutine, or an async generator."""
-    if type(func) is FunctionType and not func.__dict__:  # what follows takes 10 us
-        return bool(func.__code__.co_flags & _ASYNC)
-    return (
-        inspect.iscoroutinefunction(func)
-        or inspect.iscoroutinefunction(type(func).__call__)
-        or is_async_generator(func)
-    )
-
-
-def is_async_generator(func: object) -> bool:
-    """Return whether something is an async generator, or a function that makes one."""
-    call = getattr(type(func), "__call__", None)  # noqa: B004 - not whether, but what
-    return (
-        inspect.isasyncgen(func)
-        or inspect.isasyncgenfunction(func)
-        or inspect.isasyncgenfunction(call)
-    )
 
 
 _DEREGISTERED: Final = (0,)
@@ -320,7 +332,7 @@ class StopSource:
     __slots__ = ("_token",)
 
     def __init__(self, *links: StopToken) -> None:
-        self._token = StopToken()
+        self._token = StopFlag()
         for parent in links:
             parent._link(self._token)
 
@@ -342,57 +354,3 @@ class StopSource:
 
     def __repr__(self) -> str:
         return f"<StopSource of {self._token!r}>"
-
-
-NO_CALL: Final = StopToken()
-"""The token of code that is not inside a call; it has no source."""
-
-DETACHED: Final = StopToken()
-"""The same, for a task that a call has started: it is not to get its token in any other way."""
-
-current_token: Final[ContextVar[StopToken]] = ContextVar("asyncrun_token", default=NO_CALL)
-
-
-class HasToken(Protocol):
-    """A call that runs in a thread, and has its token."""
-
-    token: StopToken
-
-
-token_by_thread: Final[dict[int, HasToken]] = {}
-"""The call that runs in a thread which does nothing else, by `threading.get_ident`.
-
-Code that runs there in another context, as what `asyncio.to_thread` calls, finds its token here.
-"""
-
-
-def stop_token() -> StopToken:
-    """Return the token of the blocking call that this code runs in.
-
-    Outside a call it is a token that is never set. The call is found through a context variable:
-    a thread that the call starts itself has no token unless it is run in a copy of the context
-    (`contextvars.copy_context`), or is handed the token.
-    """
-    token = current_token.get()
-    if token is NO_CALL and (holder := token_by_thread.get(threading.get_ident())) is not None:
-        return holder.token
-    return token
-
-
-def safe_point() -> None:
-    """Check, where a blocking call may end, for a stop: do nothing, or raise.
-
-    Call it in blocking code as often as that code can stop cleanly: between chunks, records,
-    retries. It costs about as much as a dictionary look-up. Outside a call it does nothing, so a
-    function with safe points stays a plain function.
-
-    Raises:
-        Stopped: This call was asked to stop.
-    """
-    token = current_token.get()
-    if token is NO_CALL:
-        token = stop_token()
-    if not token._observed:
-        token._mark_observed()
-    if token._set:
-        raise Stopped(token.reason)

@@ -6,6 +6,17 @@ Rules of this module (rules 13 to 17):
 - A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
   kernel's default back, posts one callback to the loop and releases one lock. It pauses, for
   20 ms at most, so that a sender on the same core gets to its second signal.
+- What the handlers of one `run` do next:
+
+  ========= ============================== ==============================================
+  state     how it is known                a signal
+  ========= ============================== ==============================================
+  armed     ``signum`` is None             cancels main, and puts `handler_after` in place
+  cancelled ``signum``: the first signal   ends the process, unless it repeats a SIGTERM
+                                           or SIGHUP within a second
+  closing   ``_closing``                   is noted: `run` raises `Interrupted`
+  restored  not among ``_installed``       is the business of the handlers before `run`
+  ========= ============================== ==============================================
 - A forked child has the handlers that the program would have without `run`, from its first moment.
 - How a process ends by a signal is the business of `_system.process_exit`.
 """

@@ -21,9 +21,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from .._core.current import token_by_thread
 from .._core.registry import all_running, snapshot
 from .._core.report import report
-from .._core.stop import token_by_thread
 from .._system.process_exit import (
     await_repetition,
     exit_by_signal,

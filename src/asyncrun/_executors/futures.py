@@ -12,9 +12,11 @@ from concurrent import futures
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
+from .._core.current import current_token, token_by_thread
+from .._core.events import note_end, note_start, observers
 from .._core.registry import user_code_entry
 from .._core.report import function_name
-from .._core.stop import StopToken, current_token, token_by_thread
+from .._core.stop import StopFlag, StopToken
 from .work_item import WorkItem
 
 if TYPE_CHECKING:
@@ -103,13 +105,15 @@ class FutureCall(WorkItem, Generic[T]):
         future, context, pool = self.future, self._context, self._pool
         if pool.waiting.pop(future, None) is None:
             return  # it was cancelled
-        self.token = future._token = token = StopToken()
+        self.token = future._token = token = StopFlag()
         if not future.set_running_or_notify_cancel():
             return  # it is just being cancelled
         if pool.stopped:  # its stop may have found no token
             self.stop(pool.reason)
         ident = self.thread = threading.get_ident()
         self.started = time.monotonic()
+        if observers:
+            note_start(self)
         token_by_thread[ident] = self
         context.run(current_token.set, token)
         try:
@@ -119,10 +123,14 @@ class FutureCall(WorkItem, Generic[T]):
                 del token_by_thread[ident]  # the future's callbacks are not inside of the call
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the call's outcome
             future._token = None
+            if observers:
+                note_end(self, exc)
             future.set_exception(exc)
             del self, future  # the traceback of the error holds this frame
         else:
             future._token = None
+            if observers:
+                note_end(self, None)
             future.set_result(result)
 
     def cancel_pending(self) -> None:

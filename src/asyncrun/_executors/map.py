@@ -19,8 +19,9 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from .._core.batch import DISCARDED, FAILED, PENDING, SUCCEEDED, Batch, do_nothing
+from .._core.current import token_by_thread
 from .._core.errors import CallTimeoutError
-from .._core.stop import StopToken, token_by_thread
+from .._core.stop import StopFlag, StopToken
 from .._workers.thread.item_loop import ItemRunner
 from .work_item import WorkItem
 
@@ -63,7 +64,7 @@ class MapWorkItem(ItemRunner, WorkItem):
         self._pool = pool
         self._context = context
         self._single = single
-        self.token = StopToken()
+        self.token: StopToken = StopFlag()
 
     def run(self) -> None:
         """See `WorkItem.run`."""
@@ -203,14 +204,14 @@ class MapIterator(Generic[T]):
                 batch.drop_pending()
 
     def _wait(self, item: Item[T]) -> None:
-        while item.state == PENDING:
+        while item.state is PENDING:
             left = self._deadline - time.monotonic()
             if self._timeout is not None and left <= 0:
                 name = f"map of {self._batch.function}"
                 raise CallTimeoutError(name, self._timeout)
             waker = threading.Event()
-            with self._batch.reader_waiting(waker, item):
-                if item.state == PENDING:
+            with self._batch.reader_waiting(waker.set, item):
+                if item.state is PENDING:
                     waker.wait(min(left, threading.TIMEOUT_MAX))
 
     def _leave(self) -> None:
@@ -228,10 +229,10 @@ class MapIterator(Generic[T]):
 
 
 def _outcome(item: Item[T]) -> T:
-    if item.state == DISCARDED:
+    if item.state is DISCARDED:
         raise futures.CancelledError
     outcome, item.outcome = item.outcome, None
-    if item.state == SUCCEEDED:
+    if item.state is SUCCEEDED:
         return cast("T", outcome)
     try:
         raise outcome

@@ -7,6 +7,12 @@ Rules of this module:
 - To add a work item: list it in ``waiting``, queue it, then read ``closed``.
   To close: set ``closed``, then read ``waiting``. Therefore no item is left in a queue that no
   thread reads. No lock is held meanwhile, so a signal may come at any moment.
+- States, from top to bottom. Each flag is set once and never reset, so none needs a lock.
+  open      no flag           work is taken and done
+  closed    `closed`          no more is taken; what was taken is done
+  broken    `_is_broken`      the same, and what has not begun fails with an error
+  stopped   `stopped`         what has not begun is dropped, what runs is asked to stop
+  abandoned `_is_abandoned`   what runs was waited for, and is waited for no more
 - At its end a pool is waited for as long as it has work. A call that was asked to stop is waited
   for no longer than ``grace`` seconds, and only if it is likely to notice (rule 9).
 """

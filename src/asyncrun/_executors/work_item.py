@@ -10,7 +10,8 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, final
 
-from .._core.stop import StopToken, token_by_thread
+from .._core.current import token_by_thread
+from .._core.stop import StopFlag, StopToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Initialization(WorkItem):
 
     def __init__(self, func: Callable[[], object]) -> None:
         self._func = func
-        self.token = StopToken()
+        self.token: StopToken = StopFlag()
         self.has_failed = True
 
     def run(self) -> None:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, final
 import anyio
 import anyio.lowlevel
 
+from .._core.current import DETACHED, current_token
 from .._core.errors import Stopped, WrongStateError, first_leaf
 from .._core.registry import all_running
 from .._core.report import log_left_behind
-from .._core.stop import DETACHED, StopSource, StopToken, current_token
+from .._core.stop import StopSource, StopToken
 from .._system.eventloop import threadsafe_caller
 from .._system.wakeup import waking_the_loop
 

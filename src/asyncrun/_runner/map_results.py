@@ -3,6 +3,16 @@
 Rules of this module:
 
 - Here is the reader's side: to enter, to read, to leave.
+- A map is new, entered or exited (`group.State`), in this order; to read it, it must be entered:
+
+  ======= ======================================== ==========================================
+  state   leaves it by                             what runs meanwhile
+  ======= ======================================== ==========================================
+  NEW     ``async with``                           nothing
+  ENTERED the end of the block, in whatever way    items, unless the batch was closed: by an
+                                                   error, the runner's end, or a cancellation
+  EXITED  nothing                                  items that are left and have not ended
+  ======= ======================================== ==========================================
 - What ends a map closes its batch first: nothing more begins, and what runs is asked to stop.
 - `map_input` takes the items, `map_scheduler` sees to their slots and time-outs, and `_core.batch`
   brings the outcomes here.
@@ -236,14 +246,14 @@ class MapResults(Generic[T_co]):
         queue = batch.output
         if (
             not queue
-            or queue[0].state == PENDING
+            or queue[0].state is PENDING
             or batch.closed
             or time.monotonic() >= self._yield_at
         ):
             await self._until_ready()
         intake.consumed += 1
         item = queue.popleft()
-        if item.state != SUCCEEDED:
+        if item.state is not SUCCEEDED:
             return item.take_error()  # type: ignore[return-value] # as `Runner.map` declares it
         outcome: T_co = item.outcome
         return outcome
@@ -287,13 +297,13 @@ class MapResults(Generic[T_co]):
     async def _until_notified(self) -> None:
         batch, waker = self._batch, anyio.Event()
         item = batch.output[0] if batch.ordered and batch.output else None
-        with batch.reader_waiting(waker, item):
+        with batch.reader_waiting(waker.set, item):
             if not self._has_progress():
                 await waker.wait()
 
     def _is_ready(self) -> bool:
         queue = self._batch.output
-        return bool(queue) and queue[0].state != PENDING
+        return bool(queue) and queue[0].state is not PENDING
 
     def _has_progress(self) -> bool:
         return self._is_ready() or self._batch.closed or self._input.is_done()

@@ -1,4 +1,4 @@
-"""The event loop: calls into it, soon or later; its cancellations; a limiter without a limit.
+"""The event loop: calls into it, soon or later; waits in it; a limiter without a limit.
 
 Rule of this module: what the loop calls soon or later runs in the event loop's thread, in no task.
 It must not raise: Trio takes an error there for one of its own.
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
 import anyio.lowlevel
+
+from .._core import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,19 @@ def threadsafe_caller() -> Callable[..., None]:
             post_soon(func, args, token.native_token)
 
     return post
+
+
+async def until_set(token: stop.StopToken) -> None:
+    """Wait until a stop token is set, in whatever thread.
+
+    On cancel: it waits no longer.
+    """
+    event = anyio.Event()
+    with stop.StopCallback(token, threadsafe_caller(), (event.set,)):
+        await event.wait()
+
+
+stop.until_set = until_set
 
 
 def later_caller() -> Callable[[float, Callable[[], object]], Callable[[], object]]:

@@ -11,7 +11,6 @@ import anyio.lowlevel
 import pytest
 
 from asyncrun import Runner
-from asyncrun._core.batch import Waker
 from tests.contract.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
@@ -28,10 +27,10 @@ async def test_a_wake_up_that_comes_just_as_the_reader_stops_waiting_is_no_error
 ) -> None:
     blocked = held_call()
 
-    class Wakers(list[Waker]):
+    class Wakers(list[Any]):
         """What a worker does just after the reader has looked whether it is still listed."""
 
-        def remove(self, waker: Waker) -> None:
+        def remove(self, waker: Any) -> None:
             batch.notify_reader()
             super().remove(waker)
 

@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from asyncrun._core.stop import StopToken
+from asyncrun._core.stop import StopFlag, StopToken
 from asyncrun._workers.process.pool import ProcessPool
 from asyncrun._workers.remote.call import load_response
 from asyncrun._workers.remote.serialization import dumps
@@ -44,7 +44,7 @@ def endpoint(pool: EndpointPool[Any]) -> Iterator[Endpoint]:
 
 
 def send(endpoint: Endpoint, func: Callable[..., Any], *args: Any) -> StopToken:
-    token = StopToken()
+    token = StopFlag()
     endpoint.set_current_call(endpoint.last_call_id + 1, token)
     endpoint.send(dumps(func, "it"), dumps(args, "them"))
     return token
@@ -89,7 +89,7 @@ def test_calls_that_were_prefetched_are_answered_in_their_order(endpoint: Endpoi
     for number in range(20):
         response = receive(endpoint)
         assert (response.call_id, result_of(response)) == (number + 1, number * number)
-        endpoint.set_current_call(response.call_id + 1, StopToken())
+        endpoint.set_current_call(response.call_id + 1, StopFlag())
     assert endpoint.take_revoked() == 0
 
 

@@ -34,12 +34,12 @@ def test_a_reader_that_waits_is_woken_by_its_item_alone() -> None:
     batch.put(1, "another")
     first, second = batch.output
     waker = threading.Event()
-    with batch.reader_waiting(waker, first):
+    with batch.reader_waiting(waker.set, first):
         batch.set_outcome(second, SUCCEEDED, "a result")
         assert posted == []
         batch.set_outcome(first, SUCCEEDED, "a result")
         assert posted == [waker.set]
-    with batch.reader_waiting(waker):
+    with batch.reader_waiting(waker.set):
         pass
     assert not batch._wakers
 

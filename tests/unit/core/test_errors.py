@@ -23,6 +23,7 @@ from asyncrun import (
 )
 from asyncrun._core import errors
 from asyncrun._core.errors import (
+    NotConstructibleError,
     NotIterableError,
     OutOfRangeError,
     RemoteTraceback,
@@ -67,6 +68,12 @@ if TYPE_CHECKING:
             TypeError,
             "run() wants a function, got 'x'; call it",
             {"caller": "run()", "expected": "a function", "actual": "x", "hint": "call it"},
+        ),
+        (
+            NotConstructibleError("StopToken", "stop_token()"),
+            TypeError,
+            "StopToken is not to be called; get one from stop_token()",
+            {"what": "StopToken", "source": "stop_token()"},
         ),
         (
             UnknownWorkerError(7),
@@ -165,6 +172,7 @@ def test_every_error_is_tested_here() -> None:
         CallTimeoutError,
         Interrupted,
         UnknownWorkerError,
+        NotConstructibleError,
         NotIterableError,
         SerializationError,
         WorkerStartError,

@@ -17,8 +17,8 @@ import pytest
 import tenacity
 
 from asyncrun import Stopped, StopSource, StopToken, safe_point, stop_token
+from asyncrun._core.current import NO_CALL, current_token
 from asyncrun._core.errors import OutOfRangeError
-from asyncrun._core.stop import NO_CALL, current_token
 from tests.unit.conftest import wait_lock_is_right
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 
 from asyncrun import Executor, stop_token
 from asyncrun._core import batch
-from asyncrun._core.stop import token_by_thread
+from asyncrun._core.current import token_by_thread
 from asyncrun._executors import futures, pool, submitted_map, thread, work_item
 
 if TYPE_CHECKING:

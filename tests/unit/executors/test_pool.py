@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor, StopToken, stop_token
+from asyncrun import Executor, stop_token
 from asyncrun._core.batch import FAILED, SUCCEEDED, Batch, Item
-from asyncrun._core.stop import token_by_thread
+from asyncrun._core.current import token_by_thread
+from asyncrun._core.stop import StopFlag
 from asyncrun._executors import at_exit
 from asyncrun._executors import pool as pool_module
 from asyncrun._executors.futures import Future, FutureCall
@@ -94,7 +95,7 @@ def test_an_item_that_is_added_while_the_pool_is_stopped_never_begins(
 
 def test_cancel_futures_does_not_flag_a_call_that_begins_in_this_moment(pool: Pool) -> None:
     call = FutureCall(pool, int, (), {})
-    call.token = StopToken()
+    call.token = StopFlag()
     assert call.future.set_running_or_notify_cancel()
     call.cancel_pending()
     assert not call.token.is_set()
@@ -329,7 +330,7 @@ def test_a_forked_child_knows_only_what_runs_in_its_own_thread(
     monkeypatch.setattr(at_exit, "token_by_thread", known := {here: call, here + 1: call})
     monkeypatch.setattr(at_exit, "pools", lambda: [pool])
     pool.waiting[call] = call
-    call.token = StopToken()
+    call.token = StopFlag()
     at_exit._after_fork()
     assert known == {here: call}
     assert not pool.waiting

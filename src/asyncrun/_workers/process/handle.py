@@ -6,6 +6,18 @@ Rules of this module (rules 18 to 20):
   the call is asked to stop, the waiting thread goes through the stop sequence: the flag; time, for
   a call that has reached a safe point; SIGTERM to the process group; SIGKILL to it. So the next
   thread gets a process with nothing to do, or another one.
+- A process goes from one state to the next, and never back but from busy to idle:
+
+  ======= ================================= ============================================
+  state   how it is known                   left by
+  ======= ================================= ============================================
+  new     ``location`` is None              `start`
+  busy    a call, or the start, is          its response
+          unanswered
+  idle    `is_usable`                       `send`; `close_input`, when it is to exit
+  ended   ``channels.has_ended``            `terminate`, which reaps it
+  reaped  ``_reaped``; nothing leads to it  nothing
+  ======= ================================= ============================================
 - What a process has started ends with it, unless it has left its process group.
 - A prefetched call needs a permit to start. The worker reads permits from a socket that the parent
   can read too. So the parent can revoke unused permits at any time, even from a stuck or dead
@@ -22,7 +34,7 @@ from multiprocessing import process as this_process
 from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError, describe_exit, first_leaf
-from ..._core.stop import StopToken
+from ..._core.stop import StopFlag, StopToken
 from ..process_group import TERM_TIMEOUT, terminate_group, wait_until
 from ..remote.endpoint import WorkerGone
 from ..remote.serialization import dumps, raise_error
@@ -92,7 +104,7 @@ class WorkerProcess:
         self._unanswered = 0
         self._pushed_back: Frame | None = None
         self._reaped = False
-        self.set_current_call(0, StopToken())
+        self.set_current_call(0, StopFlag())
         _known.add(self)
 
     #

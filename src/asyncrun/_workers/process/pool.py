@@ -2,6 +2,14 @@
 
 Rule of this module: a process is idle, in use by exactly one thread, or ended. A process released
 to a closed pool is ended by the thread that releases it.
+
+    ======= ============ ==================================================================
+    state   listed in    left by
+    ======= ============ ==================================================================
+    idle    ``_idle``    `acquire`; `close`, which ends it
+    in use  ``_in_use``  `release`: it is idle, or ends if it cannot take another call
+    ended   nothing      nothing
+    ======= ============ ==================================================================
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from ..._core.batch import FAILED, MISSING, SUCCEEDED, Item
 from ..._core.errors import SerializationError, Stopped, WorkerStartError
+from ..._core.events import note_requeued, observers
 from ..._core.registry import STARTING
-from ..._core.stop import StopCallback, StopToken
+from ..._core.stop import StopCallback
 from ..thread.item_loop import TIME_SLICE, ThreadItemLoop
 from .call import MAX_ATTEMPTS, load_response
 from .endpoint import SMALL, WorkerGone
@@ -117,7 +118,7 @@ class RemoteItemLoop(ThreadItemLoop):
         try:
             return dumps((item.arg,), f"an argument of {self.batch.function}()")
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the item's outcome
-            self._mark(item)
+            self.start_item(item)
             self.finish(item, FAILED, exc)
             return None  # noqa: ASYNC104 - in a thread nothing is cancelled
 
@@ -194,11 +195,6 @@ class RemoteItemLoop(ThreadItemLoop):
         if contents:
             process.prefetch(contents)
 
-    def _mark(self, item: Item[Any]) -> None:
-        item.token = StopToken()
-        item.thread, item.started = self.thread, time.monotonic()
-        self.batch.running[item] = None
-
     def _locate(self, item: Item[Any]) -> None:
         item.location = self._process.location or STARTING
 
@@ -207,7 +203,7 @@ class RemoteItemLoop(ThreadItemLoop):
         batch, process = self.batch, self._process
         call_id, item, _ = self._in_flight[0]
         self._locate(item)
-        self._mark(item)
+        self.start_item(item)
         self._stop_callback = StopCallback(item.token, process.wake, ())
         self._stop_callback.__enter__()
         process.set_current_call(call_id, item.token)
@@ -254,6 +250,8 @@ class RemoteItemLoop(ThreadItemLoop):
             self.drop(item)
             self.never_started += 1
         else:
+            if observers:
+                note_requeued(item)
             self.batch.requeue([item])
 
     def _handle_death(self, exc: WorkerGone) -> None:

@@ -14,17 +14,19 @@ import threading
 import time
 from contextvars import copy_context
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..._core.batch import DISCARDED, FAILED, MISSING, SUCCEEDED, ItemConsumer
+from ..._core.current import current_token
+from ..._core.events import note_end, note_start, observers
 from ..._core.registry import user_code_entry
 from ..._core.report import log_unobserved_error
-from ..._core.stop import StopToken, current_token
+from ..._core.stop import StopFlag, StopToken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..._core.batch import Batch, Item
+    from ..._core.batch import Batch, Item, ItemState
     from ..._core.registry import RunningCall
     from ..slots import SlotQueue
 
@@ -51,20 +53,26 @@ class ItemRunner(ItemConsumer):
         items = self.batch.running_calls()
         return [item for item in items if item.thread == thread and item.token._set]
 
+    def start_item(self, item: Item[Any]) -> None:
+        """List an item, with its token, among those that run; then read `Batch.closed`."""
+        self.token = item.token = StopFlag()
+        item.thread = self.thread
+        item.started = time.monotonic()
+        self.batch.running[item] = None
+        if observers:
+            note_start(item)
+
     @user_code_entry
     def call(self, item: Item[Any]) -> None:
         """Run an item, in this thread and in a context that is the item's alone."""
         batch = self.batch
-        self.token = token = item.token = StopToken()
-        item.thread = self.thread
-        item.started = time.monotonic()
-        batch.running[item] = None
+        self.start_item(item)
         if batch.closed:  # in this very moment: its closer may not have seen the item
             item.state = DISCARDED
             self.drop(item)
             batch.notify_reader()
             return
-        current_token.set(token)
+        current_token.set(item.token)
         state = SUCCEEDED
         outcome: object
         try:
@@ -74,12 +82,14 @@ class ItemRunner(ItemConsumer):
         self.finish(item, state, outcome)
         del item, outcome  # the traceback of an error holds this frame
 
-    def finish(self, item: Item[Any], state: int, outcome: object) -> None:
+    def finish(self, item: Item[Any], state: ItemState, outcome: object) -> None:
         """Hand over the outcome of an item, if anybody still waits for it."""
         batch = self.batch
         if batch.running.pop(item, MISSING) is MISSING:
             self.drop(item, outcome if state is FAILED else None)
             return
+        if observers:
+            note_end(item, cast("BaseException", outcome) if state is FAILED else None)
         self.done += 1
         if state is FAILED:
             self.failed += 1
@@ -87,8 +97,11 @@ class ItemRunner(ItemConsumer):
 
     def drop(self, item: Item[Any], error: object = None) -> None:
         """End an item whose outcome has no waiter."""
+        error = error if isinstance(error, BaseException) else None
+        if observers:
+            note_end(item, error)
         try:
-            if isinstance(error, BaseException):
+            if error is not None:
                 log_unobserved_error(item.name, error, self.batch.silent_late_errors)
         finally:
             self.batch.running.pop(item, None)

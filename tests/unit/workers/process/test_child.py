@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Stopped, safe_point, stop_token
-from asyncrun._core.stop import current_token, token_by_thread
+from asyncrun._core.current import current_token, token_by_thread
 from asyncrun._workers.process import spawn
 from asyncrun._workers.process.child import main as main_module
 from asyncrun._workers.process.child import parent_watch

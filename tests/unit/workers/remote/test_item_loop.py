@@ -9,6 +9,7 @@ import pytest
 from asyncrun import Stopped, WorkerDied
 from asyncrun._core.batch import DISCARDED, FAILED, SUCCEEDED, Batch
 from asyncrun._core.errors import WorkerStartError
+from asyncrun._core.events import observing
 from asyncrun._workers.process.ipc.framing import CHUNK, Frame
 from asyncrun._workers.process.ipc.protocol import Code
 from asyncrun._workers.remote.call import MAX_ATTEMPTS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncrun import StopToken
+    from asyncrun._core.registry import RunningCall
 
     Step = Callable[["Scripted"], Frame | None]
 
@@ -180,6 +182,26 @@ def test_who_is_no_more_when_an_item_comes_is_replaced(batch: Batch[Any]) -> Non
     loop = make_loop(batch, ScriptedPool(Scripted(die(idle=True)), Scripted()))
     loop.run()
     assert outcomes(batch) == ["a", "b"]
+
+
+def test_observers_hear_that_an_item_begins_once_more(batch: Batch[Any]) -> None:
+    heard: list[str] = []
+
+    class Listener:
+        def call_started(self, call: RunningCall) -> None:
+            heard.append("started")
+
+        def call_ended(self, call: RunningCall, error: BaseException | None) -> None:
+            heard.append("ended")
+
+        def call_requeued(self, call: RunningCall) -> None:
+            heard.append("requeued")
+
+    put(batch, "a")
+    with observing(Listener()):
+        make_loop(batch, ScriptedPool(Scripted(die(idle=True)), Scripted())).run()
+    assert outcomes(batch) == ["a"]
+    assert heard == ["started", "requeued", "started", "ended"]
 
 
 def test_an_item_for_which_no_process_lives_fails_in_the_end(batch: Batch[Any]) -> None:

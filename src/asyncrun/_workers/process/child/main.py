@@ -40,10 +40,11 @@ from dataclasses import dataclass
 from multiprocessing import process, spawn
 from typing import TYPE_CHECKING, Any, Final, final
 
+from asyncrun._core.current import current_token, token_by_thread
 from asyncrun._core.errors import Stopped
 from asyncrun._core.registry import user_code_entry
 from asyncrun._core.report import function_name
-from asyncrun._core.stop import StopToken, current_token, token_by_thread
+from asyncrun._core.stop import StopFlag, StopToken
 from asyncrun._system.cpu import usable_cores
 
 from ...remote.serialization import dump_error, dumps, loads
@@ -200,7 +201,7 @@ class WorkerMain:
         self._stopped: dict[int, str | None] = {}
         self._call_id = 0
         self._running: tuple[int, StopToken] | None = None
-        self.token = StopToken()
+        self.token = StopFlag()
         token_by_thread[threading.get_ident()] = self
 
     #
@@ -309,7 +310,7 @@ class WorkerMain:
             raise self._load_error.with_traceback(None)
         assert self._func is not None  # noqa: S101 - the first frame brings it
         self._shared_flag[0] = 0
-        self.token = token = StopToken(self._set_shared_flag)
+        self.token = token = StopFlag(self._set_shared_flag)
         current_token.set(token)
         self._running = (frame.call_id, token)
         self._call_id = frame.call_id
