@@ -9,10 +9,9 @@ Rules of this module:
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, final, overload
-
-import anyio
 
 from .._core.call import Call
 from .._core.checks import (
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
     from types import TracebackType
     from typing import Self, TypeVarTuple
+
+    import anyio
 
     from .._workers.base import Worker, WorkerFactory
 
@@ -381,6 +382,7 @@ class Runner:
         return self._workers[key]
 
     async def _end_workers(self) -> None:
-        async with anyio.create_task_group() as tasks:
+        # Not in a task group: on asyncio its end would put a cancellation in an error's place.
+        async with AsyncExitStack() as stack:
             for worker in self._workers.values():
-                tasks.start_soon(worker.aclose)
+                stack.push_async_callback(worker.aclose)

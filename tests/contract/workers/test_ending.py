@@ -253,6 +253,15 @@ async def test_errors_come_in_a_group_as_anyio_gives_them(worker: AnyWorker) -> 
 
 
 # rule 12
+async def test_an_error_survives_a_cancellation_that_comes_with_it(worker: AnyWorker) -> None:
+    with pytest.RaisesGroup(ValueError), anyio.CancelScope() as scope:
+        async with Runner() as runner:
+            await runner.run_sync(str, 1, worker=worker)  # there is a worker to close
+            scope.cancel()
+            raise ValueError
+
+
+# rule 12
 async def test_a_call_that_fails_cancels_its_siblings(
     worker: AnyWorker, held_process_call: Callable[[], HeldProcessCall]
 ) -> None:
