@@ -143,6 +143,7 @@ def test_the_async_functions_are_found() -> None:
     assert {"run_sync", "Runner.run_sync"} <= set(ASYNC)
 
 
+# rule 27
 def test_importing_it_adds_nothing_heavy_to_what_anyio_imports(
     start: Callable[..., Child],
 ) -> None:

@@ -93,7 +93,7 @@ class ProcessWorkers(WorkerFactory):
     def make_worker(
         self, owner: object, *, grace: float, on_abandoned_call_end: Callable[[], None]
     ) -> ProcessWorker:
-        """See `WorkerFactory.make_worker`."""
+        """Make what runs the calls, for the first runner that uses this object."""
         if self._owner is not None:
             raise WrongStateError(self, f"belongs to {self._owner}", "make one for each runner")
         self._owner = repr(owner)
