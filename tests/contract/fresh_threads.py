@@ -66,13 +66,7 @@ class FreshThreadWorker(Worker):
 
     async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         loop = ThreadItemLoop(batch, self._slots.queue)
-        await self._slots.acquire(loop)
-        batch.add_consumer(loop)
-        try:
-            on_slot()
-            await self._run_in_thread(loop)
-        finally:
-            batch.remove_consumer(loop)
+        await self._slots.run_consumer(loop, on_slot, self._run_in_thread)
 
     async def aclose(self) -> None:
         """Do nothing: each thread ends with its lease."""

@@ -170,10 +170,10 @@ entry_point_reports: Final[ContextVar[Callable[[], bool]]] = ContextVar(
 
 def snapshot(calls: Iterable[RunningCall]) -> list[CallInfo]:
     """Describe those of the calls that are still running, the oldest first."""
-    return [info_of(*each) for each in with_location(calls)]
+    return [info_of(*each) for each in with_line(calls)]
 
 
-def with_location(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float, str | None]]:
+def with_line(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float, str | None]]:
     frames = current_frames()
     now = time.monotonic()
     still = set(all_running())  # and not ended since

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import Stopped
-from .registry import NO_LINE, entry_point_reports, info_of, with_location
+from .registry import NO_LINE, entry_point_reports, info_of, with_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ def report(calls: Iterable[RunningCall]) -> list[str]:
 
 def described(calls: Iterable[RunningCall]) -> list[str]:
     """Return a description of each call that is still running; of each kind if they are many."""
-    left = with_location(calls)
+    left = with_line(calls)
     if len(left) <= MAX_REPORT_LINES:
         return [str(info_of(*each)) for each in left]
     kinds = Counter((call.function, where) for call, _, where in left)

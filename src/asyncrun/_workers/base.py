@@ -10,8 +10,8 @@ Rules for every worker (rules 5 to 8, 24):
 - Two sides claim a lease. Where it runs: `SlotLease.try_start` (False: do nothing), then
   `SlotLease.run`, then `SlotLease.worker_done`, in every case. Where it is awaited:
   `SlotLease.waiter_done`, in a ``finally``. The side that comes second gives the slot back.
-- A worker never kills or waits for what was asked to stop where it can do neither: it leaves it
-  behind, and tells its owner when that ends.
+- A call that was asked to stop and that the worker cannot end is left running; the worker notifies
+  its owner when the call has ended.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ import anyio
 from .starvation import holders, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
+    from .._core.batch import ItemConsumer
     from .._core.call import SlotLease
     from .._core.registry import RunningCall
 
@@ -141,6 +142,29 @@ class Slots:
                     await self._limiter.acquire_on_behalf_of(lease)
             finally:
                 self.queue.remove_waiter(lease)
+
+    async def run_consumer(
+        self,
+        consumer: ItemConsumer,
+        on_slot: Callable[[], None],
+        run: Callable[[ItemConsumer], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Take a slot for a consumer of a batch, and run it there; see `Worker.serve`.
+
+        On cancel: as ``run``.
+
+        Args:
+            consumer: The lease; ``run`` returns the slot.
+            on_slot: See `Worker.serve`.
+            run: Runs it.
+        """
+        await self.acquire(consumer)
+        consumer.batch.add_consumer(consumer)
+        try:
+            on_slot()
+            await run(consumer)
+        finally:
+            consumer.batch.remove_consumer(consumer)
 
     def release(self, lease: SlotLease[Any]) -> None:
         """Return a slot."""

@@ -182,6 +182,6 @@ def test_one_that_owes_an_answer_is_not_given_again(
     assert not pool.acquire_idle_nowait(attached.append)
 
 
-def test_a_function_is_pickled_once(pool: EndpointPool[Any]) -> None:
+def test_a_function_is_pickled_to_the_same_bytes_again(pool: EndpointPool[Any]) -> None:
     pickled = pool.pickle_function(jobs.square, "square")
     assert pool.pickle_function(jobs.square, "square") == pickled

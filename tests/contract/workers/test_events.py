@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from asyncrun import Executor, Runner
@@ -107,10 +108,18 @@ async def test_an_item_that_is_left_ends_when_its_worker_has_ended_it(
     assert len(log.errors) == 1
 
 
-async def test_a_call_that_never_begins_is_not_seen(log: Log) -> None:
-    async with Runner(max_threads=1) as runner:
-        runner.stop()
-    assert log.names == []
+async def test_a_call_that_never_begins_is_not_seen(
+    worker: AnyWorker, log: Log, held_process_call: Callable[[], HeldProcessCall]
+) -> None:
+    held = held_process_call()
+    async with runner_of(worker, 1) as runner:
+        runner.submit(jobs.stuck, held.path, worker=worker)
+        await told(held)
+        waiting = runner.submit(jobs.square, 3, worker=worker)
+        await anyio.wait_all_tasks_blocked()
+        waiting.cancel()
+        held.release()
+    assert (log.names, log.errors, log.is_balanced()) == (["stuck"], [None], True)
 
 
 def test_calls_and_items_of_an_executor_are_seen(log: Log) -> None:

@@ -30,8 +30,8 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[Left]:
     def located(_: object) -> list[Left]:
         return sorted(calls, key=lambda each: -each[1])
 
-    monkeypatch.setattr(registry, "with_location", located)
-    monkeypatch.setattr(report_module, "with_location", located)
+    monkeypatch.setattr(registry, "with_line", located)
+    monkeypatch.setattr(report_module, "with_line", located)
     return calls
 
 

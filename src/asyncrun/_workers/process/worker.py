@@ -168,7 +168,8 @@ class ProcessWorker(Worker):
 
     async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         """Run items in a process; see `Worker.serve`."""
-        await self._threads.run_loop(RemoteItemLoop(batch, self._slots.queue, self._pool), on_slot)
+        loop = RemoteItemLoop(batch, self._slots.queue, self._pool)
+        await self._slots.run_consumer(loop, on_slot, self._threads.run_in_thread)
 
     async def aclose(self) -> None:
         """End all processes; see `Worker.aclose`."""

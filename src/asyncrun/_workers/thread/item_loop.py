@@ -85,19 +85,19 @@ class ItemRunner(ItemConsumer):
     def finish(self, item: Item[Any], state: ItemState, outcome: object) -> None:
         """Hand over the outcome of an item, if anybody still waits for it."""
         batch = self.batch
+        error = cast("BaseException", outcome) if state is FAILED else None
         if batch.running.pop(item, MISSING) is MISSING:
-            self.drop(item, outcome if state is FAILED else None)
+            self.drop(item, error)
             return
         if observers:
-            note_end(item, cast("BaseException", outcome) if state is FAILED else None)
+            note_end(item, error)
         self.done += 1
-        if state is FAILED:
+        if error is not None:
             self.failed += 1
         batch.set_outcome(item, state, outcome)
 
-    def drop(self, item: Item[Any], error: object = None) -> None:
+    def drop(self, item: Item[Any], error: BaseException | None = None) -> None:
         """End an item whose outcome has no waiter."""
-        error = error if isinstance(error, BaseException) else None
         if observers:
             note_end(item, error)
         try:

@@ -84,23 +84,11 @@ class ThreadWorker(Worker):
 
     async def serve(self, batch: Batch[Any], on_slot: Callable[[], None]) -> None:
         """Run items in a thread; see `Worker.serve`."""
-        await self.run_loop(ThreadItemLoop(batch, self._slots.queue), on_slot)
+        loop = ThreadItemLoop(batch, self._slots.queue)
+        await self._slots.run_consumer(loop, on_slot, self.run_in_thread)
 
     async def aclose(self) -> None:
         """Do nothing: threads end by themselves; see `Worker.aclose`."""
-
-    async def run_loop(self, loop: ThreadItemLoop, on_slot: Callable[[], None]) -> None:
-        """Take a slot and a thread for a loop over items; see `Worker.serve`.
-
-        On cancel: as `Worker.serve`.
-        """
-        await self._slots.acquire(loop)
-        loop.batch.add_consumer(loop)
-        try:
-            on_slot()
-            await self.run_in_thread(loop)
-        finally:
-            loop.batch.remove_consumer(loop)
 
     async def run_in_thread(self, lease: SlotLease[T]) -> T:
         """Use the slot that was taken, with a thread.
