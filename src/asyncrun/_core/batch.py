@@ -165,7 +165,6 @@ class Batch(Generic[T]):
         ordered: Whether the reader takes them in their order, and not as they have an outcome.
         captured_errors: What kinds of error are an outcome like others, and end nothing.
         call_soon_threadsafe: Calls something in the event loop's thread, from any thread.
-        request_consumer: Sees to it that there are consumers, in the event loop's thread.
         silent_late_errors: What an item may raise when nobody waits for it, apart from `Stopped`.
 
     Attributes:
@@ -174,6 +173,7 @@ class Batch(Generic[T]):
         abandoned: What runs, but is not waited for any longer.
         output: What the reader takes: all items in their order, or those that have an outcome.
         failures: What ended the batch: an error, and the item that it is of.
+        request_consumer: Sees to it that there are consumers, in the event loop's thread.
         consumers: The leases of workers that serve this batch; only for the event loop's thread.
         idle: Those of them that have nothing to do.
         pickled_function: The function as bytes, for processes.
@@ -186,6 +186,7 @@ class Batch(Generic[T]):
     abandoned: dict[Item[T], None]
     output: deque[Item[T]]
     failures: list[tuple[BaseException, Item[T] | None]]
+    request_consumer: Callable[[], None]
     consumers: list[ItemConsumer]
     idle: dict[ItemConsumer, None]
     pickled_function: bytes
@@ -200,7 +201,6 @@ class Batch(Generic[T]):
         ordered: bool,
         captured_errors: tuple[type[BaseException], ...],
         call_soon_threadsafe: Callable[..., None],
-        request_consumer: Callable[[], None],
         silent_late_errors: tuple[type[BaseException], ...],
     ) -> None:
         self.func: Callable[[Any], T] = func
@@ -219,7 +219,7 @@ class Batch(Generic[T]):
         self.ordered: bool = ordered
         self._captured_errors = captured_errors
         self._call_soon_threadsafe = call_soon_threadsafe
-        self._request_consumer = request_consumer
+        self.request_consumer = do_nothing
         self.silent_late_errors: tuple[type[BaseException], ...] = silent_late_errors
         self._is_detached = False
         self._abandoned_count = self._done = self._failed = 0
@@ -261,7 +261,7 @@ class Batch(Generic[T]):
         self._is_detached = True
         self._log_failures()
         self.output.clear()
-        self._request_consumer = do_nothing  # it holds the reader, which holds this
+        self.request_consumer = do_nothing  # it holds the reader, which holds this
 
     def _log_failures(self) -> None:
         with suppress(IndexError):
@@ -381,7 +381,7 @@ class Batch(Generic[T]):
         """Ask for one more consumer if one is lacking; from a consumer that has been idle."""
         # The reader: add an item, then read `idle`. A consumer: leave `idle`, then count the items.
         if self.needs_consumer():
-            self._call_soon_threadsafe(self._request_consumer)
+            self._call_soon_threadsafe(self.request_consumer)
 
     def counts(self) -> tuple[int, int, int]:
         """Return how many items were started, are done, and have failed."""

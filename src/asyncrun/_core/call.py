@@ -123,13 +123,12 @@ class Call(SlotLease[T]):
     """
 
     __slots__ = (
+        "_name",
         "args",
         "error",
         "expired",
         "func",
-        "function",
         "location",
-        "name",
         "on_begin",
         "owner",
         "started",
@@ -152,8 +151,7 @@ class Call(SlotLease[T]):
     ) -> None:
         self.func: Callable[..., T] = func
         self.args: tuple[object, ...] = args
-        self.function: str = function_name(func)
-        self.name: str = self.function if name is None else name
+        self._name = name
         self.owner: object = owner
         self.token: StopToken = StopFlag()
         if parent_token is not None:
@@ -165,6 +163,16 @@ class Call(SlotLease[T]):
         self.on_begin = None
         self.expired = None
         super().__init__()
+
+    @property
+    def function(self) -> str:
+        """See `RunningCall.function`."""
+        return function_name(self.func)
+
+    @property
+    def name(self) -> str:
+        """See `RunningCall.name`."""
+        return self.function if self._name is None else self._name
 
     def subject(self) -> Call[Any]:
         """See `SlotLease.subject`."""

@@ -20,7 +20,6 @@ from __future__ import annotations
 import inspect
 import threading
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from .checks import is_async
@@ -198,7 +197,8 @@ class StopToken:
     def _link(self, child: StopToken) -> None:
         # Weak, so that the links of short-lived calls do not pile up in a long-lived parent:
         # nobody can see the flag of a child that nobody holds.
-        link = weakref.ref(child, partial(_forget, self._children))
+        # No call comes between these two lines, and so no KeyboardInterrupt.
+        link = weakref.ref(child, self._children.pop)
         self._children[link] = None
         if self._set:
             child._stop(self.reason)
@@ -244,10 +244,6 @@ def _locked() -> threading.Lock:
     lock = threading.Lock()
     lock.acquire()
     return lock
-
-
-def _forget(links: dict[weakref.ref[StopToken], None], link: weakref.ref[StopToken]) -> None:
-    links.pop(link, None)
 
 
 _DEREGISTERED: Final = (0,)

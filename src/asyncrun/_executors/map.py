@@ -18,7 +18,7 @@ from itertools import islice
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
-from .._core.batch import DISCARDED, FAILED, PENDING, SUCCEEDED, Batch, do_nothing
+from .._core.batch import DISCARDED, FAILED, PENDING, SUCCEEDED, Batch
 from .._core.current import token_by_thread
 from .._core.errors import CallTimeoutError
 from .._core.stop import StopFlag, StopToken
@@ -163,7 +163,6 @@ class MapIterator(Generic[T]):
             ordered=True,
             captured_errors=(BaseException,),
             call_soon_threadsafe=_call_inline,
-            request_consumer=do_nothing,
             silent_late_errors=(futures.CancelledError,),
         )
         if len(iterables) != 1:

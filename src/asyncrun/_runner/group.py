@@ -72,7 +72,12 @@ class Group:
         grace: Seconds to wait for calls that were asked to stop.
         drain_timeout: Seconds that a normal end waits for tasks and calls, or None.
         on_close: What is to be awaited at the very end, after them.
+
+    Attributes:
+        token: The token that is set when the group stops.
     """
+
+    token: StopToken
 
     def __init__(
         self,
@@ -88,14 +93,10 @@ class Group:
         self._on_close = on_close
         self._state = State.NEW
         self._source = StopSource()
+        self.token = self._source.token
         self._outside_waits: dict[Call[Any], anyio.CancelScope] = {}
         self._tasks = 0
         self._task_ids: set[int] = set()
-
-    @property
-    def token(self) -> StopToken:
-        """The token that is set when the group stops."""
-        return self._source.token
 
     async def open(self) -> None:
         """Open the group in this task.
@@ -197,8 +198,7 @@ class Group:
         Raises:
             Stopped: The group stopped, and the task is not one of its own.
         """
-        stopped = self._source.token.is_set()
-        if stopped:
+        if stopped := self.token.is_set():
             self._task_group.cancel_scope.cancel()  # a stop in another thread may be on its way
         if anyio.get_current_task().id in self._task_ids:
             return await run(call)  # cancelled with the group, unless the task is shielded
@@ -223,7 +223,7 @@ class Group:
         """
         self._task_group.cancel_scope.cancel()  # a stop in another thread may be on its way
         await anyio.lowlevel.checkpoint_if_cancelled()
-        raise Stopped(self._source.token.reason)
+        raise Stopped(self.token.reason)
 
     def running_calls(self) -> list[RunningCall]:
         """Return the calls that have started and not ended."""
@@ -253,7 +253,7 @@ class Group:
     async def _prefer_cancellation(self, error: BaseException) -> None:
         # A shielded wait gets to see the `Stopped` of its call. Once the runner is stopping, the
         # task ends by the cancellation that the shield kept off.
-        if isinstance(error, Stopped) and self._source.token.is_set():
+        if isinstance(error, Stopped) and self.token.is_set():
             self._task_group.cancel_scope.cancel()
             await anyio.lowlevel.checkpoint_if_cancelled()
 

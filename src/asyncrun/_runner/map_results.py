@@ -89,7 +89,6 @@ class MapResults(Generic[T_co]):
             ordered=options.ordered,
             captured_errors=(Exception,) if options.return_exceptions else (),
             call_soon_threadsafe=group.call_soon_threadsafe,
-            request_consumer=self._request_consumer,
             silent_late_errors=cancellation_types(),
         )
         self._scheduler = MapScheduler(
@@ -210,7 +209,7 @@ class MapResults(Generic[T_co]):
                 self._scheduler.tasks = tasks
                 self._opened.set()
                 if self._state is State.ENTERED:
-                    tasks.start_soon(self._input.pull_async, self._request_consumer)
+                    tasks.start_soon(self._input.pull_async, self._scheduler.request_consumer)
                     if (timeout := self._options.item_timeout) is not None:
                         tasks.start_soon(self._scheduler.enforce_timeouts, timeout)
                     await anyio.sleep_forever()
@@ -284,8 +283,14 @@ class MapResults(Generic[T_co]):
                     await self._wait()
 
     async def _wait(self) -> None:
-        with anyio.move_on_after(STALL_CHECK_INTERVAL) as scope:
-            await self._until_notified()
+        batch, waker = self._batch, anyio.Event()
+        item = batch.output[0] if batch.ordered and batch.output else None
+        with (
+            anyio.move_on_after(STALL_CHECK_INTERVAL) as scope,
+            batch.reader_waiting(waker.set, item),
+        ):
+            if not self._has_progress():
+                await waker.wait()
         if not scope.cancelled_caught:
             self._stalled_checks = 0
             return
@@ -293,13 +298,6 @@ class MapResults(Generic[T_co]):
         self._stalled_checks = self._stalled_checks + 1 if self._scheduler.is_stalled() else 0
         if self._stalled_checks == STALL_CHECKS:
             warn(self, "waits", self._scheduler.holders())
-
-    async def _until_notified(self) -> None:
-        batch, waker = self._batch, anyio.Event()
-        item = batch.output[0] if batch.ordered and batch.output else None
-        with batch.reader_waiting(waker.set, item):
-            if not self._has_progress():
-                await waker.wait()
 
     def _is_ready(self) -> bool:
         queue = self._batch.output
@@ -334,11 +332,8 @@ class MapResults(Generic[T_co]):
 
     def _pull(self) -> bool:
         has_more = self._input.pull()
-        self._request_consumer()
-        return has_more
-
-    def _request_consumer(self) -> None:
         self._scheduler.request_consumer()
+        return has_more
 
     async def _prefill(self) -> None:
         """Take what there is room for, though nobody reads yet, so that no slot is without work."""

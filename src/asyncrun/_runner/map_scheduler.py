@@ -58,6 +58,7 @@ class MapScheduler:
         self._on_consumer_end = on_consumer_end
         self._request_pending = False
         self._context = Context()
+        batch.request_consumer = self.request_consumer
 
     def take_context(self) -> None:
         """Keep a copy of the context variables of this task for the items, whoever reads them."""

@@ -7,7 +7,7 @@ It must not raise: Trio takes an error there for one of its own.
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
@@ -89,17 +89,14 @@ def cancellation_types() -> tuple[type[BaseException], ...]:
 
 
 @final
-class _NoLimit(anyio.CapacityLimiter):
-    """A limiter of which AnyIO takes nothing, and without a checkpoint."""
+class _NoLimit(nullcontext[None], anyio.CapacityLimiter):
+    """A limiter of which AnyIO takes nothing, and without a checkpoint.
+
+    Under asyncio AnyIO enters it, and so enters nothing.
+    """
 
     def __new__(cls) -> Self:
         return object.__new__(cls)
-
-    async def __aenter__(self) -> None:
-        """Take nothing (AnyIO calls this under asyncio)."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """Release nothing."""
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         """Take nothing (AnyIO calls this under Trio)."""

@@ -16,15 +16,16 @@ from asyncrun._workers.thread.item_loop import ThreadItemLoop
 
 
 def make_batch(posted: list[Any]) -> Batch[str]:
-    return Batch(
+    batch = Batch(
         str,
         owner=None,
         ordered=True,
         captured_errors=(),
         call_soon_threadsafe=posted.append,
-        request_consumer=lambda: None,
         silent_late_errors=(),
     )
+    batch.request_consumer = lambda: None
+    return batch
 
 
 def test_a_reader_that_waits_is_woken_by_its_item_alone() -> None:
@@ -50,7 +51,7 @@ async def test_a_reader_whose_outcome_has_just_come_does_not_wait() -> None:
         with anyio.fail_after(5):
             while not results._is_ready():
                 await anyio.lowlevel.checkpoint()
-            await results._until_notified()
+            await results._wait()
         assert not results._batch._wakers
 
 

@@ -36,9 +36,11 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[Left]:
 
 
 def info(name: str, function: str, age: float = 1.0, where: str | None = "a.py:1") -> Left:
-    call: Call[object] = Call(print, (), name=name)
-    call.function = function
-    return call, age, where
+    def func() -> None:
+        """Stand in for a function of that name."""
+
+    func.__qualname__ = function
+    return Call(func, (), name=name), age, where
 
 
 NO_CALLS: list[Call[object]] = []

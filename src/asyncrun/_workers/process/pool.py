@@ -66,7 +66,12 @@ class ProcessPool:
 
     def acquire(self, name: str) -> WorkerProcess:
         """See `EndpointPool.acquire`."""
-        while (process := self._acquire_idle()) is not None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                process, _ = self._idle.popitem()
+                self._in_use[process] = None
             if process.is_alive():
                 return process
             process.terminate()
@@ -90,14 +95,6 @@ class ProcessPool:
             attach(process)
             self._in_use[process] = self._idle.pop(process)
             return True
-
-    def _acquire_idle(self) -> WorkerProcess | None:
-        with self._lock:
-            if not self._idle:
-                return None
-            process, _ = self._idle.popitem()
-            self._in_use[process] = None
-            return process
 
     def _create(self, name: str) -> WorkerProcess:
         try:

@@ -140,7 +140,9 @@ class ProcessWorker(Worker):
         except BaseException as exc:
             if not remote_call.was_sent_inline:  # a KeyboardInterrupt came before
                 remote_call.worker_done(exc)
-            if not threads.waiter_done(remote_call, exc):
+            if remote_call.waiter_done(exc):
+                self._slots.release(remote_call)
+            else:
                 threads.finish_in_new_thread(remote_call)
             raise
         if frame is None:
@@ -155,7 +157,8 @@ class ProcessWorker(Worker):
             try:
                 remote_call.worker_done(error)
             finally:
-                threads.waiter_done(remote_call, error)
+                if remote_call.waiter_done(error):
+                    self._slots.release(remote_call)
                 del error
 
     async def _continue_in_thread(self, remote_call: RemoteCall[T]) -> T:

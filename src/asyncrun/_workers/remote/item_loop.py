@@ -100,6 +100,7 @@ class RemoteItemLoop(ThreadItemLoop):
                 batch.requeue([self._deferred[0]])
 
     def _serve(self) -> None:
+        waiting = self._slot_queue.waiting
         while (item := self._next()) is not None:
             if (arguments := self._pickle(item)) is not None:
                 self._run_on_process(item, arguments)
@@ -107,7 +108,7 @@ class RemoteItemLoop(ThreadItemLoop):
                 self._deferred = None
                 self._run_on_process(*deferred)
             del item, arguments, deferred
-            if self.batch.closed or self.must_yield_slot():
+            if self.batch.closed or (waiting and self.must_yield_slot()):
                 return
 
     def _next(self) -> Item[Any] | None:
@@ -155,7 +156,7 @@ class RemoteItemLoop(ThreadItemLoop):
             first = in_flight[0].item
             # The clock of `item_timeout` starts with the location: `started` is written first.
             first.started = time.monotonic()
-            self._locate(first)
+            first.location = process.location or STARTING
             del first
         process.send(self.batch.pickled_function, arguments)
         while in_flight:
@@ -165,7 +166,8 @@ class RemoteItemLoop(ThreadItemLoop):
                 self._item_seconds = SLOW_ITEM  # nothing more is sent ahead of it
             if frame is None or self.batch.closed:
                 process.revoke()
-            self._requeue_tail(process.take_revoked())
+            if revoked := process.take_revoked():
+                self._requeue_tail(revoked)
             if frame is not None and frame.call_id == in_flight[0].call_id:
                 self._handle_response(frame)
 
@@ -177,7 +179,7 @@ class RemoteItemLoop(ThreadItemLoop):
             2 * len(in_flight) > depth
             or self._deferred is not None
             or batch.closed
-            or self.slice_expired()
+            or (self._slot_queue.waiting and self.slice_expired())
         ):
             return
         capacity = min(depth - len(in_flight), self._pool.calls_left(process))
@@ -195,14 +197,11 @@ class RemoteItemLoop(ThreadItemLoop):
         if contents:
             process.prefetch(contents)
 
-    def _locate(self, item: Item[Any]) -> None:
-        item.location = self._process.location or STARTING
-
     def _start_head(self) -> bool:
         """Mark the first item in flight as the running one; return whether it may run."""
         batch, process = self.batch, self._process
         call_id, item, _ = self._in_flight[0]
-        self._locate(item)
+        item.location = process.location or STARTING
         self.start_item(item)
         self._stop_callback = StopCallback(item.token, process.wake, ())
         self._stop_callback.__enter__()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
+from functools import partial
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 _PACKAGE: Final = str(Path(__file__).parents[2])
 
 
-def _pickle(value: object) -> bytes:
-    return pickle.dumps(value, PROTOCOL)
+_pickle: Final = partial(pickle.dumps, protocol=PROTOCOL)
 
 
 def dumps(value: object, subject: str, pickle_it: Callable[[object], bytes] = _pickle) -> bytes:

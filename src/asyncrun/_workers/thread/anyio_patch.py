@@ -10,32 +10,37 @@ Rule of this module: a daemon in its place changes only what becomes of threads 
 from __future__ import annotations
 
 import sys
-import threading
 import warnings
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import threading
 
 _MODULE: Final = "anyio._backends._asyncio"
 _patched = False
 
 
 class NotDaemonError(Exception):
-    """This thread was started before the patch: a call must not run in it."""
+    """This thread was started before the patch: a call must not run in it.
+
+    Then `stop_idle_thread` it, and try again.
+    """
 
     def __init__(self, thread: threading.Thread) -> None:
         super().__init__(f"{thread.name} is not a daemon")
         self.thread = thread
 
 
-def make_threads_daemons() -> None:
-    """Make all worker threads daemons that AnyIO starts from now on."""
+def make_threads_daemons() -> bool:
+    """Make all worker threads daemons that AnyIO starts from now on; return whether that is so."""
     global _patched  # noqa: PLW0603 - it tells what was done to another module's global
     if _patched or (backend := sys.modules.get(_MODULE)) is None:
-        return
+        return _patched
     original: type[threading.Thread] | None = getattr(backend, "WorkerThread", None)
     if original is None:
         message = f"{_MODULE} has no WorkerThread: a stuck call will hold up the exit"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-        return
+        return False
 
     class WorkerThread(original):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,16 +49,7 @@ def make_threads_daemons() -> None:
 
     backend.WorkerThread = WorkerThread  # type: ignore[attr-defined]
     _patched = True
-
-
-def check_daemon() -> None:
-    """Raise if this thread is one that AnyIO had started before.
-
-    Raises:
-        NotDaemonError: It is; then `stop_idle_thread` it, and try again.
-    """
-    if _patched and not (thread := threading.current_thread()).daemon:
-        raise NotDaemonError(thread)
+    return True
 
 
 def stop_idle_thread(thread: Any) -> None:

@@ -171,8 +171,8 @@ class ThreadItemLoop(ItemRunner):
         return item
 
     def slice_expired(self) -> bool:
-        """Return whether the time slice is over and another caller waits for the slot."""
-        return bool(self._slot_queue.waiting) and time.monotonic() - self._slot_since >= TIME_SLICE
+        """Return whether the time slice is over that a loop has if another caller waits."""
+        return time.monotonic() - self._slot_since >= TIME_SLICE
 
     def must_yield_slot(self) -> bool:
         """Return whether this must yield its slot; then the slot is reserved for another caller."""

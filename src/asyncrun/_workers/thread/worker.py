@@ -23,7 +23,6 @@ from ..._system.terminal import note_modes
 from ..base import Worker
 from .anyio_patch import (
     NotDaemonError,
-    check_daemon,
     make_threads_daemons,
     stop_idle_thread,
 )
@@ -52,6 +51,7 @@ class ThreadWorker(Worker):
     __slots__ = (
         "_call_soon_threadsafe",
         "_cancellation_types",
+        "_needs_daemons",
         "_on_abandoned_call_end",
         "_slots",
     )
@@ -66,6 +66,7 @@ class ThreadWorker(Worker):
         self._on_abandoned_call_end = on_abandoned_call_end
         self._call_soon_threadsafe = threadsafe_caller()
         self._cancellation_types = cancellation_types()
+        self._needs_daemons = make_threads_daemons()
         note_modes()
 
     @property
@@ -95,13 +96,12 @@ class ThreadWorker(Worker):
 
         On cancel: as `Worker.run`.
         """
-        make_threads_daemons()
         error = None
         try:
             while True:
                 try:
                     return await anyio.to_thread.run_sync(
-                        self._thread_main, lease, abandon_on_cancel=True, limiter=NO_LIMIT
+                        self._run_lease, lease, abandon_on_cancel=True, limiter=NO_LIMIT
                     )
                 except NotDaemonError as refusal:
                     stop_idle_thread(refusal.thread)
@@ -109,52 +109,39 @@ class ThreadWorker(Worker):
             error = exc
             raise
         finally:
-            self.waiter_done(lease, error)
+            if lease.waiter_done(error):
+                self._slots.release(lease)
             del error
-
-    def waiter_done(self, lease: SlotLease[Any], error: BaseException | None) -> bool:
-        """Note that the waiter is done, and return whether the lease is over.
-
-        See `SlotLease.waiter_done`.
-        """
-        if is_over := lease.waiter_done(error):
-            self._slots.release(lease)
-        return is_over
 
     def finish_in_new_thread(self, lease: SlotLease[Any]) -> None:
         """Start a thread that brings a lease to its end, which was left without one."""
         try:
             threading.Thread(target=self._run_lease, args=(lease,), daemon=True).start()
         except RuntimeError:  # there is none to be had
-            self._run_lease(lease)
+            self._run_lease(lease, in_any_thread=True)
 
-    def _thread_main(self, lease: SlotLease[T]) -> T:
+    def _run_lease(self, lease: SlotLease[T], *, in_any_thread: bool = False) -> T:
         # A daemon's frames are never cleaned up, so what they hold is never closed. Were a stream
         # closed at exit while a call holds its lock, CPython would abort.
         _pinned = sys.stdin, sys.stdout, sys.stderr
-        check_daemon()
-        return self._run_lease(lease)
-
-    def _run_lease(self, lease: SlotLease[T]) -> T:
+        if self._needs_daemons and not (in_any_thread or threading.current_thread().daemon):
+            raise NotDaemonError(threading.current_thread())
         if not lease.try_start():
             return cast("T", None)  # nobody is waiting any more
+        is_late = True  # `worker_done` raises only where a log handler does, and so only if it is
         try:
-            result = lease.run()
-        except BaseException as exc:
-            if self._worker_done(lease, exc):
-                return cast("T", None)  # noqa: ASYNC104 - in a thread nothing is cancelled
-            raise
-        self._worker_done(lease)
-        return result
-
-    def _worker_done(self, lease: SlotLease[Any], error: BaseException | None = None) -> bool:
-        late = True  # it raises only where a log handler does, and so only if it is late
-        try:
-            late = lease.worker_done(error, silent_late_errors=self._cancellation_types)
+            try:
+                result = lease.run()
+            except BaseException as exc:
+                is_late = lease.worker_done(exc, silent_late_errors=self._cancellation_types)
+                if is_late:
+                    return cast("T", None)  # noqa: ASYNC104 - in a thread nothing is cancelled
+                raise
+            is_late = lease.worker_done()
+            return result
         finally:
-            if late:
+            if is_late:
                 self._call_soon_threadsafe(self._free_slot, lease)
-        return late
 
     def _free_slot(self, lease: SlotLease[Any]) -> None:
         self._slots.release(lease)

@@ -133,7 +133,6 @@ def batch(monkeypatch: pytest.MonkeyPatch) -> Batch[Any]:
         ordered=True,
         captured_errors=(Exception,),
         call_soon_threadsafe=lambda *_: None,
-        request_consumer=lambda: None,
         silent_late_errors=(),
     )
     batch.closed = False
