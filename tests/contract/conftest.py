@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import anyio.from_thread
-import anyio.lowlevel
 import pytest
 
 import asyncrun
+from tests.conftest import BACKENDS
 from tests.contract.fresh_threads import FreshThreads
 from tests.contract.jobs import HeldProcessCall
 
@@ -30,10 +30,10 @@ AnyWorker = Literal["thread", "process"] | FreshThreads
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the event loop turn until something is so."""
+    """Wait until something is so; a loop that only turned would keep the threads from the GIL."""
     with anyio.fail_after(PATIENCE):
-        while not condition():
-            await anyio.lowlevel.checkpoint()
+        while not condition():  # noqa: ASYNC110 - whatever it is
+            await anyio.sleep(0.001)
 
 
 class HeldCall:
@@ -63,8 +63,8 @@ class HeldCall:
 
     async def at_rest(self, runner: asyncrun.Runner, number: int = 1) -> None:
         """Wait until so many calls of the runner are in the body of `stuck`."""
-        while [__file__ in str(info.where) for info in runner.calls()] != [True] * number:
-            await anyio.lowlevel.checkpoint()
+        while [__file__ in str(info.where) for info in runner.calls()] != [True] * number:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
 
     def enter(self) -> None:
         self.token = asyncrun.stop_token()
@@ -178,6 +178,24 @@ def runner_of(worker: AnyWorker, slots: int, **options: Any) -> asyncrun.Runner:
     if isinstance(worker, FreshThreads):
         worker.capacity = slots
     return asyncrun.Runner(max_threads=slots, max_processes=slots, **options)
+
+
+def is_repetition(params: dict[str, Any]) -> bool:
+    """Return whether a test with such parameters shows nothing that others do not show."""
+    worker, backend = params.get("worker", "process"), params.get("anyio_backend")
+    if worker == "fresh threads" and backend in (BACKENDS["uvloop"], BACKENDS["trio"]):
+        return True  # the protocols know nothing of backends
+    # Threads know nothing of processes that run already, nor of pickling.
+    is_plain = (params.get("is_warm", "cold"), params.get("pickles", "plain")) == ("cold", "plain")
+    return worker != "process" and not is_plain
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would only be repeated."""
+    params = {item: getattr(getattr(item, "callspec", None), "params", {}) for item in items}
+    repetitions = [item for item in items if is_repetition(params[item])]
+    config.hook.pytest_deselected(items=repetitions)
+    items[:] = [item for item in items if item not in set(repetitions)]
 
 
 @pytest.fixture(autouse=True)

@@ -57,8 +57,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("seconds", [0.2, 1])
 async def test_a_caller_that_gives_up_before_is_told_who_holds_the_slots(
-    held_call: type[HeldCall], caplog: pytest.LogCaptureFixture, seconds: float
+    held_call: type[HeldCall],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
 ) -> None:
+    monkeypatch.setattr(starvation, "PATIENCE", PATIENCE)  # it is not told of the wait before
     made = [held_call(), held_call(), held_call()]
     async with Runner(max_threads=3, name="small") as runner:
         await abandon(runner, *made)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import BACKENDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -88,9 +90,12 @@ for n in range(1 + int(sys.argv[4]), 5000, int(sys.argv[5])):
 """
 
 
-# rules 13 and 14
+# rules 13 and 14; the two signals differ in nothing that a backend does
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("backend", "signum"),
+    [(name, signal.SIGINT) for name in BACKENDS] + [("asyncio", signal.SIGTERM)],
+)
 def test_a_signal_at_any_line_ends_the_program_by_it(
     start: Callable[..., Child], backend: str, signum: signal.Signals, tmp_path: Path, part: int
 ) -> None:

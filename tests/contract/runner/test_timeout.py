@@ -165,21 +165,22 @@ async def test_under_submit_it_is_an_error_of_the_task(
 
 
 # The loop is busy when the result comes, and when the time is over: the result came first.
-@pytest.mark.parametrize(
-    "func",
-    [jobs.square_after, partial(jobs.square_after), jobs.fraction_after],
-    ids=["plain", "partial", "rich"],
-)
+@pytest.mark.parametrize("pickles", ["plain", "partial", "rich"])
 async def test_a_result_that_came_in_time_wins(
     worker: AnyWorker,
     held_process_call: Callable[[], HeldProcessCall],
     is_warm: bool,
-    func: Callable[[str, int], object],
+    pickles: str,
 ) -> None:
+    funcs: dict[str, Callable[[str, int], object]] = {
+        "plain": jobs.square_after,
+        "partial": partial(jobs.square_after),
+        "rich": jobs.fraction_after,
+    }
     place = held_process_call()
     async with runner_of(worker, 1) as runner:
         await warm_up(runner, worker, is_warm=is_warm)
-        handle = runner.submit(func, place.path, 3, worker=worker, timeout=1)
+        handle = runner.submit(funcs[pickles], place.path, 3, worker=worker, timeout=1)
         await told(place)
         time.sleep(1.5)  # noqa: ASYNC251
         assert await handle == 9
