@@ -334,6 +334,16 @@ def test_links_of_short_lived_sources_do_not_pile_up() -> None:  # rule 3
     assert kept[0].token.is_set()
 
 
+def test_a_callback_of_a_stop_may_drop_a_source_that_follows_the_same_token() -> None:  # rule 3
+    source = StopSource()
+    first = StopSource(source.token)
+    others = [StopSource(source.token)]
+    with first.token.on_stop(others.clear):
+        source.stop()
+    assert not others
+    assert len(source.token._children) == 1
+
+
 def test_a_link_lives_as_long_as_somebody_holds_the_token() -> None:  # rule 3
     parent = StopSource()
     token = StopSource(parent.token).token

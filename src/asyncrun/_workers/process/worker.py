@@ -157,8 +157,8 @@ class ProcessWorker(Worker):
             try:
                 remote_call.worker_done(error)
             finally:
-                if remote_call.waiter_done(error):
-                    self._slots.release(remote_call)
+                remote_call.waiter_done(error)  # it is over: both sides are here
+                self._slots.release(remote_call)
                 del error
 
     async def _continue_in_thread(self, remote_call: RemoteCall[T]) -> T:
