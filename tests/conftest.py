@@ -1,4 +1,4 @@
-"""What all tests share: the backends, the check that nothing is left, and child processes."""
+"""Shared by all tests: the backends, the check that nothing is left, and child processes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Let children be interrupted even where a shell or `nohup` has made this job ignore that."""
+    """Make children interruptible even where a shell or `nohup` has made this job ignore that."""
     for signum, default in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGHUP, signal.SIG_DFL),
@@ -75,7 +75,7 @@ def _descriptors() -> set[str]:
 
 
 def children() -> set[int]:
-    """Give the ids of this process's children, be they alive or not yet waited for."""
+    """Return the ids of this process's children, be they alive or not yet waited for."""
     found: set[int] = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
@@ -85,7 +85,7 @@ def children() -> set[int]:
 
 
 def _tracker() -> int:
-    """Give the id of the one child that lives on: the tracker that workers share."""
+    """Return the id of the one child that lives on: the tracker that workers share."""
     tracker: Any = resource_tracker
     pid: int = tracker._resource_tracker._pid
     return pid

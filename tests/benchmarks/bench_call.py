@@ -1,4 +1,4 @@
-"""What a call costs, and a safe point in it, against AnyIO's own."""
+"""The cost of a call, and of a safe point in it, against AnyIO's own."""
 
 from __future__ import annotations
 

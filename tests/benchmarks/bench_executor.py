@@ -101,7 +101,7 @@ def _resident() -> int:
 
 
 def _grown(kind: type[ThreadPoolExecutor]) -> int:
-    """Tell how many bytes idle pools take, each of which has had all its threads at work."""
+    """Return how many bytes idle pools take, each of which has had all its threads at work."""
 
     def make() -> ThreadPoolExecutor:
         together = threading.Barrier(THREADS)

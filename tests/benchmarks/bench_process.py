@@ -107,7 +107,7 @@ async def _round_trips(backend: str, times: int) -> Result:
 
 @contextmanager
 def _without_main_file() -> Generator[None]:
-    """Let `anyio.to_process` start a worker: it cannot import what was run by ``python -m``."""
+    """Start a worker of `anyio.to_process`, which cannot import what was run by ``python -m``."""
     main = vars(sys.modules["__main__"])
     file = main.pop("__file__")
     try:

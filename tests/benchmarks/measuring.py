@@ -91,7 +91,7 @@ def run_on(backend: str, main: Callable[..., Awaitable[Result]], *args: object) 
 
 @contextlib.contextmanager
 def compiled_modules() -> Generator[dict[str, str]]:
-    """Give an environment for children in which every module is compiled once, outside the tree."""
+    """Return an environment of children in which modules are compiled once, outside the tree."""
     folder = tempfile.mkdtemp(prefix="asyncrun-benchmarks-")
     unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     environment = {key: value for key, value in os.environ.items() if key not in unwanted}

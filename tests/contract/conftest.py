@@ -1,4 +1,4 @@
-"""What a test needs to hold a blocking call at a known point.
+"""Fixtures that hold a blocking call at a known point.
 
 It is a `HeldCall`, or without AnyIO a `HeldThreadCall`, or where the call may be in another process
 a `HeldProcessCall`.
@@ -148,7 +148,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture(params=["run_sync", "Runner.run_sync"])
 def offloading(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Give the ways to await a blocking call: ``async with offloading() as call``."""
+    """Return the ways to await a blocking call: ``async with offloading() as call``."""
 
     @asynccontextmanager
     async def plain(slots: int = 40) -> AsyncGenerator[Callable[..., Awaitable[Any]]]:
@@ -169,7 +169,7 @@ def offloading(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 @pytest.fixture(params=["thread", "process", "fresh threads"])
 def worker(request: pytest.FixtureRequest) -> AnyWorker:
-    """Give each kind of worker, and one that is only made of the protocols (rule 22)."""
+    """Return each kind of worker, and one that is only made of the protocols (rule 22)."""
     return FreshThreads() if request.param == "fresh threads" else request.param
 
 

@@ -98,7 +98,7 @@ def cooperative(path: str) -> None:
 
 
 def cooperative_by(item: tuple[str, str]) -> None:
-    """Be one that is likely to end, in one of several ways, and end."""
+    """End when asked to stop, in one of several ways."""
     way, path = item
     match way:
         case "safe_point":
@@ -132,13 +132,13 @@ def fail_late(path: str) -> NoReturn:
 
 
 def woken(path: str) -> str:
-    """Be woken by a callback."""
+    """Wait for a callback."""
     with stop_token().on_stop(HeldProcessCall(path).tell, "opened"):
         return stuck(path)
 
 
 def woken_and_linger(path: str) -> str:
-    """Be woken by a callback, and take one's time to clean up without it."""
+    """Wait for a callback, then clean up slowly without it."""
     held_process_call = HeldProcessCall(path)
     with stop_token().on_stop(held_process_call.tell, "noticed"):
         enter(path)
@@ -288,7 +288,7 @@ def length(content: bytes) -> tuple[int, bytes]:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether there is such a process, in this moment."""
+    """Return whether there is such a process, in this moment."""
     try:
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -333,7 +333,7 @@ def try_lock() -> bool:
 
 
 def surroundings() -> dict[str, object]:
-    """Tell what a process has."""
+    """Return what a process has."""
     return {
         "pid": os.getpid(),
         "parent": os.getppid(),

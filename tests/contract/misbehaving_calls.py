@@ -36,7 +36,7 @@ def nap_at_tens(number: int) -> int:
 
 
 def big_if(slow: int, item: tuple[int, bytes]) -> tuple[int, int]:
-    """Be quick, but for one item, whose result is larger than what a socket holds."""
+    """Return at once, but for one item, whose result is larger than what a socket holds."""
     number, _ = item
     if number == slow:
         time.sleep(0.5)
@@ -53,7 +53,7 @@ def fork_and_die(status: int) -> None:
 
 
 def fork_and_return() -> str:
-    """Let a forked child come back from the call, too."""
+    """Fork, and return from the call in the child, too."""
     if (child := os.fork()) == 0:
         return "the child"
     os.waitpid(child, 0)

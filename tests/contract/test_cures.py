@@ -1,4 +1,4 @@
-"""What the errors of misuse advise: each advice is followed to the letter here, and works."""
+"""The advice in the errors of misuse: each is followed to the letter here, and works."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def abandon(runner: Runner, *made: HeldCall) -> None:
-    """Let calls that do not listen hold slots."""
+    """Abandon calls that do not listen, so that they hold slots."""
     for number, blocked in enumerate(made, 1):
         handle = runner.submit(blocked.stuck)
         await blocked.at_rest(runner, number)

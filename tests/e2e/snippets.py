@@ -1,4 +1,4 @@
-"""What the programs that tests write begin with: ``HEAD + code``, run with a backend's name."""
+"""The beginning of programs that tests write: ``HEAD + code``, run with a backend's name."""
 
 import os
 

@@ -73,7 +73,7 @@ print(example["sha256"](sys.argv[2]))
 
 
 def sha256sum(paths: list[str]) -> list[str]:
-    """What the real one prints, a line each."""
+    """Return what the real one prints, a line each."""
     result = subprocess.run(
         ["sha256sum", "--", *paths], capture_output=True, check=True, timeout=PATIENCE
     )
@@ -81,7 +81,7 @@ def sha256sum(paths: list[str]) -> list[str]:
 
 
 def check(lines: str) -> int:
-    """Let the real one check the lines; return how many it found right."""
+    """Check the lines with the real one; return how many it found right."""
     result = subprocess.run(
         ["sha256sum", "--check", "--strict"],
         input=os.fsencode(lines),

@@ -1,4 +1,4 @@
-"""What needs a timer or a post to the loop, under an entry point that AnyIO knows nothing of."""
+"""Calls with a timer or a post to the loop, under an entry point that AnyIO knows nothing of."""
 
 from __future__ import annotations
 

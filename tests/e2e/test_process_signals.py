@@ -132,7 +132,7 @@ def tidy():
 
 @contextmanager
 def terminal() -> Generator[tuple[int, dict[str, Any]]]:
-    """Give a terminal's other side, and the options with which a child is started in it."""
+    """Return a terminal's other side, and the options with which a child is started in it."""
     master, slave = pty.openpty()
     control: dict[str, Any] = {
         "stdin": slave,

@@ -1,4 +1,4 @@
-"""What programs with worker processes have in common, and what is left when they are gone."""
+"""Shared by programs with worker processes, and what is left when they are gone."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def numbers(line: str) -> list[int]:
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether a process has ended; its parent need not have noticed."""
+    """Return whether a process has ended; its parent need not have noticed."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -85,7 +85,7 @@ def all_gone(pids: list[int], within: float = PATIENCE) -> bool:
 
 
 def marked(mark: str) -> list[int]:
-    """Give the processes, other than this one, that have a word in their environment."""
+    """Return the processes, other than this one, that have a word in their environment."""
     found: list[int] = []
     for path in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""What fulfils the protocols of workers, checked by mypy and pyright and never executed."""
+"""Classes that fulfil the protocols of workers, checked by mypy and pyright and never executed."""
 
 from __future__ import annotations
 

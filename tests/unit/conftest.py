@@ -46,7 +46,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def wait_lock_is_right(token: StopToken) -> bool:
-    """Tell whether the gate, if anybody has waited at it, is open just when the flag is set."""
+    """Return whether the gate, if anybody has waited at it, is open just when the flag is set."""
     return all(gate.locked() is not token._set for gate in token._wait_lock.values())
 
 
@@ -161,7 +161,7 @@ class _Probe:
 
 
 def _meet(scenario: Scenario, point: int, how: str) -> bool:
-    """Tell whether the first came to this point; it may end or wait for the second before."""
+    """Return whether the first came to this point; it may end or wait for the second before."""
     resume = threading.Event()
 
     def pause() -> None:

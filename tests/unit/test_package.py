@@ -114,7 +114,7 @@ def test_a_public_name_has_a_docstring_of_its_own(name: str) -> None:
 
 
 def _raised(name: str) -> list[str]:
-    """Give the names below ``Raises:`` in a docstring."""
+    """Return the names below ``Raises:`` in a docstring."""
     doc = inspect.getdoc(PUBLIC[name]) or ""
     section = re.search(r"^Raises:\n((?: .*\n?|\n)*)", doc, re.MULTILINE)
     return re.findall(r"^ {4}(\S+):", section[1], re.MULTILINE) if section else []

@@ -36,7 +36,7 @@ def _references(name: str) -> list[str]:
 
 
 def _scopes(name: str) -> Iterator[object]:
-    """Give where a reference of a docstring may begin: its class, the package, the builtins."""
+    """Return where a reference of a docstring may begin: its class, the package, the builtins."""
     if "." in name:
         yield PUBLIC[name.partition(".")[0]]
     yield PUBLIC[name]

@@ -1,4 +1,4 @@
-"""What an Executor does beyond a ThreadPoolExecutor: every call can be stopped."""
+"""An Executor beyond a ThreadPoolExecutor: every call can be stopped."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ async def test_an_interrupt_in_the_input_comes_out_at_once(
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Let only so many more calls have a thread."""
+    """Refuse a thread after so many more calls."""
     left: list[int] = []
 
     def limited(start: Callable[..., Any]) -> Callable[..., Any]:

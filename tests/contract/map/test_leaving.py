@@ -299,7 +299,7 @@ class AsyncSource(Source):
 
 
 async def _alive(kept: list[weakref.ref[Any]], *, collect: bool = False) -> list[str]:
-    """Give what lives on; a thread or a task may need a moment to let go."""
+    """Return what lives on; a thread or a task may need a moment to let go."""
     with anyio.move_on_after(1):
         while any(ref() is not None for ref in kept):
             await anyio.lowlevel.checkpoint()

@@ -33,7 +33,7 @@ class InputError(Exception):
 
 @dataclass
 class Plan:
-    """What is drawn: the items, which of them fail, in which order they end, and the options."""
+    """One example: the items, which of them fail, in which order they end, and the options."""
 
     order: list[int]
     failing: set[int]

@@ -28,7 +28,7 @@ async def test_a_wake_up_that_comes_just_as_the_reader_stops_waiting_is_no_error
     blocked = held_call()
 
     class Wakers(list[Any]):
-        """What a worker does just after the reader has looked whether it is still listed."""
+        """A worker's next step, just after the reader has looked whether it is still listed."""
 
         def remove(self, waker: Any) -> None:
             batch.notify_reader()

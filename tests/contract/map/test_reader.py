@@ -1,4 +1,4 @@
-"""What a reader of Runner.map gets, and does not get, when others come in between."""
+"""A reader of Runner.map when others come in between."""
 
 from __future__ import annotations
 

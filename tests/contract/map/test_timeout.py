@@ -40,12 +40,12 @@ def _borrowed(runner: Runner) -> int:
 
 
 def _warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """Give those that tell that a map is stuck."""
+    """Return those that tell that a map is stuck."""
     return [record for record in caplog.records if STUCK in record.getMessage()]
 
 
 def _is_right(outcome: object, wanted: object) -> bool:
-    """Tell whether an item got a slot; a thread that waits for a core may be too late with it."""
+    """Return whether an item got a slot; a thread that waits for a core may be too late with it."""
     return outcome == wanted or isinstance(outcome, TimeoutError)
 
 
@@ -238,7 +238,7 @@ async def test_when_stuck_threads_hold_every_slot_it_says_so_once_and_goes_on_wh
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """What a reader that waits has found whenever it looked whether its map is stuck."""
+    """The findings of a reader that waits, whenever it looked whether its map is stuck."""
     found: list[bool] = []
     is_stuck = MapScheduler.is_stalled
 

@@ -1,4 +1,4 @@
-"""Who has a worker process, and whether it may have another call; most went wrong once."""
+"""Worker processes: acquired, released, and fit for another call; most went wrong once."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_a_process_that_still_imports_its_main_module_starts_none(
 
 @pytest.fixture
 def many_arguments(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Let a process need more at its start than a pipe holds."""
+    """Make a process need more at its start than a pipe holds."""
     monkeypatch.setattr(sys, "argv", [sys.argv[0], "x" * 500_000])
     return 500_000
 

@@ -1,4 +1,4 @@
-"""What is alike for a ThreadPoolExecutor and an Executor: what `concurrent.futures` documents.
+"""A ThreadPoolExecutor and an Executor, alike in what `concurrent.futures` documents.
 
 Where an `Executor` differs on purpose is the business of ``test_executor`` beside this folder.
 """
@@ -69,7 +69,7 @@ def fail(error: BaseException) -> NoReturn:
 
 
 def threads_of(executor: ThreadPoolExecutor, number: int) -> list[threading.Thread]:
-    """Give so many threads of an executor that has none yet, or may have no more."""
+    """Return so many threads of an executor that has none yet, or may have no more."""
     together = threading.Barrier(number)
 
     def call() -> threading.Thread:

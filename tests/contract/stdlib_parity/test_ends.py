@@ -1,4 +1,4 @@
-"""What a ThreadPoolExecutor and an Executor do alike: threads, ends, and asyncio."""
+"""A ThreadPoolExecutor and an Executor are alike: threads, ends, and asyncio."""
 
 from __future__ import annotations
 

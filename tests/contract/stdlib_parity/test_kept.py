@@ -1,4 +1,4 @@
-"""What a ThreadPoolExecutor and an Executor do alike: they keep nothing that nobody needs."""
+"""A ThreadPoolExecutor and an Executor are alike: they keep nothing that nobody needs."""
 
 from __future__ import annotations
 

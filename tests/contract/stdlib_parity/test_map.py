@@ -1,4 +1,4 @@
-"""What a ThreadPoolExecutor and an Executor do alike: map."""
+"""A ThreadPoolExecutor and an Executor are alike: map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a ThreadPoolExecutor and an Executor do alike: waiting for several calls, and asyncio."""
+"""A ThreadPoolExecutor and an Executor are alike: waiting for several calls, and asyncio."""
 
 from __future__ import annotations
 

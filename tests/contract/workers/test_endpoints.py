@@ -1,4 +1,4 @@
-"""What `Endpoint` and `EndpointPool` ask for, of each implementation."""
+"""The duties of `Endpoint` and `EndpointPool`, for each implementation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["process", "inline"])
 def pool(request: pytest.FixtureRequest, nothing_is_left: None) -> Iterator[EndpointPool[Any]]:
-    """Give each kind of pool."""
+    """Return each kind of pool."""
     pool = ProcessPool(None, None, PATIENCE) if request.param == "process" else InlinePool()
     yield pool
     pool.close()
@@ -34,7 +34,7 @@ def pool(request: pytest.FixtureRequest, nothing_is_left: None) -> Iterator[Endp
 
 @pytest.fixture
 def endpoint(pool: EndpointPool[Any]) -> Iterator[Endpoint]:
-    """Give one that is started."""
+    """Return one that is started."""
     endpoint = pool.acquire("test")
     assert (endpoint.location, endpoint.is_usable()) == (None, False)
     endpoint.start("test")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Log:
-    """What an observer has heard."""
+    """An observer that keeps all that it hears."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -1,4 +1,4 @@
-"""What the tests of surroundings share."""
+"""Shared by the tests of surroundings."""
 
 from __future__ import annotations
 

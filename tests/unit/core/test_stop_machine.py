@@ -197,7 +197,7 @@ class StopMachine(RuleBasedStateMachine):
 
     @rule(target=flags, flag=consumes(flags))
     def lose(self, flag: Flag) -> Flag | MultipleResults[Flag]:
-        """Let go of a source that nothing depends on."""
+        """Drop a source that nothing depends on."""
         children = any(flag in each.above() for each in self.known if each is not flag)
         if children or flag.waiting or any(each.flag is flag for each in self.all_blocks):
             return flag

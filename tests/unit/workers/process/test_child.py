@@ -1,4 +1,4 @@
-"""What runs in a worker process, run here: its two threads at the other ends of its sockets."""
+"""WorkerMain, run in this process: its two threads at the other ends of its sockets."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_parent_without_leaves_lets_nothing_begin(worker: Worker) -> None:
 
 
 def count_looks(monkeypatch: pytest.MonkeyPatch, at_first: Callable[[], object]) -> list[None]:
-    """Let a clock of its own go on by 0.0001 s at each look at it, on a machine with two cores."""
+    """Advance a clock of its own by 0.0001 s at each look at it, on a machine with two cores."""
     clock, looks = count(), list[None]()
     monkeypatch.setattr(
         main_module,

@@ -46,7 +46,7 @@ def begun(source: StopSource | None = None) -> StopSequence:
 def lasts(
     sequence: StopSequence, clock: Clock, is_cooperative: Callable[[], bool] = lambda: False
 ) -> float:
-    """Tell how long the call has."""
+    """Return how long the call has."""
     start = clock.now
     while not sequence.must_kill(is_cooperative):
         assert sequence.deadline is not None

@@ -81,7 +81,7 @@ def answer_next(process: Scripted) -> Frame:
 
 
 def take_back(count: int) -> Step:
-    """Say that so many calls, the last ones, had not begun."""
+    """Revoke so many calls, the last ones: they had not begun."""
 
     def step(process: Scripted) -> None:
         process.revoked = count
