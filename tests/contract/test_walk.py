@@ -8,13 +8,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import anyio
 import pytest
 
 import asyncrun
 from asyncrun import Runner
 from asyncrun._workers.thread import item_loop
-from tests.contract.conftest import PATIENCE
+from tests.contract.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +23,6 @@ pytestmark = pytest.mark.anyio
 
 OWN: Final = str(Path(asyncrun.__file__).parent)
 CONTRIBUTING: Final = Path(__file__).parents[2] / "CONTRIBUTING.md"
-PAUSE: Final = 0.02
-"""Seconds after which a loop that has nothing to do has come to rest: it waits for an item."""
 
 
 class Walk:
@@ -102,16 +99,18 @@ async def test_an_item_in_a_process(walk: Walk, monkeypatch: pytest.MonkeyPatch)
         runner.map(item, [1, 2, 3], worker="process", buffersize=1) as results,
     ):
         await anext(results)
-        await anyio.sleep(PAUSE)
+        await until(lambda: results._batch.idle)  # the loop is done with it, and waits for an item
         walk.functions.clear()
         await anext(results)
+        await until(lambda: results._batch.idle)
         walked = set(walk.functions)
         in_worker = set(await anext(results))
         tour = listed("An item in a process")
         assert walked | in_worker <= tour
         assert len(tour) <= 70
-        # The loop waits for an item only if it is faster than the reader, and so with the response.
+        # Neither side need wait for the other, if that one is faster.
         assert tour - walked - in_worker <= {
-            "SlotQueue.should_yield",
+            *("MapResults._wait", "Batch.reader_waiting", "MapResults._has_progress"),
+            *("Batch.notify_reader", "threadsafe_caller", "SlotQueue.should_yield"),
             *("WorkerProcess._wait_io", "StopSequence.should_request", "ProcessChannels.select"),
         }
