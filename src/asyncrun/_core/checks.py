@@ -91,11 +91,7 @@ def check_blocking(caller: str, func: object) -> None:
     Raises:
         WrongFunctionError: ``func`` is not callable, or async (a `TypeError`).
     """
-    if type(func) is FunctionType and not func.__dict__:  # what follows takes 10 us
-        is_blocking = not func.__code__.co_flags & _ASYNC
-    else:
-        is_blocking = callable(func) and not is_async(func)
-    if not is_blocking:
+    if not callable(func) or is_async(func):
         raise WrongFunctionError(caller, "a blocking function", func, _cure(caller, func))
 
 
@@ -194,6 +190,8 @@ _ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 def is_async(func: Callable[..., object]) -> bool:
     """Return whether calling it would only make a coroutine, or an async generator."""
+    if type(func) is FunctionType and not func.__dict__:  # what follows takes 10 us
+        return bool(func.__code__.co_flags & _ASYNC)
     return (
         inspect.iscoroutinefunction(func)
         or inspect.iscoroutinefunction(type(func).__call__)

@@ -198,7 +198,7 @@ class Group:
         Raises:
             Stopped: The group stopped, and the task is not one of its own.
         """
-        if stopped := self.token.is_set():
+        if stopped := self.token._set:
             self._task_group.cancel_scope.cancel()  # a stop in another thread may be on its way
         if anyio.get_current_task().id in self._task_ids:
             return await run(call)  # cancelled with the group, unless the task is shielded
