@@ -38,7 +38,6 @@ from ..._core.stop import StopFlag, StopToken
 from ..process_group import TERM_TIMEOUT, terminate_group, wait_until
 from ..remote.endpoint import WorkerGone
 from ..remote.serialization import dumps, raise_error
-from .child.main import WorkerBootstrap
 from .ipc.channels import ProcessChannels, Ready
 from .ipc.framing import Frame, encode
 from .ipc.protocol import NO_PERMIT
@@ -65,6 +64,7 @@ class WorkerProcess:
     Args:
         initializer: What it does first: a function and its arguments; or None.
         grace: Seconds for a call that has met a safe point, after it was asked to stop.
+        bootstrap: Makes what the process runs; see `spawn_worker`.
 
     Attributes:
         channels: What leads to it.
@@ -87,7 +87,12 @@ class WorkerProcess:
     known_function: bytes
     reader: ResponseReader | None
 
-    def __init__(self, initializer: Initializer | None, grace: float) -> None:
+    def __init__(
+        self,
+        initializer: Initializer | None,
+        grace: float,
+        bootstrap: Callable[..., Callable[[], object]],
+    ) -> None:
         self.channels = ProcessChannels()
         self.pid = 0
         self.location = None
@@ -98,6 +103,7 @@ class WorkerProcess:
         self._revoked = 0
         self._initializer = initializer
         self._grace = grace
+        self._bootstrap = bootstrap
         self._popen: subprocess.Popen[bytes] | None = None
         self._lifeline: tuple[int, ...] = ()
         self._permit_epoch = 0
@@ -143,7 +149,7 @@ class WorkerProcess:
             initializer = dumps(self._initializer, "the initializer", context.pickle)
         try:
             bootstrap = partial(
-                WorkerBootstrap, shared_flag_fd=context.inherit(self.channels.shared_flag_fd)
+                self._bootstrap, shared_flag_fd=context.inherit(self.channels.shared_flag_fd)
             )
             self._popen, self._lifeline = spawn_worker(self.channels.child_ends, bootstrap, context)
         except OSError as exc:

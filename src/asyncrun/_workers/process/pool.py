@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, final
 from ..._core.errors import WorkerStartError
 from ..process_group import KILL_TIMEOUT, TERM_TIMEOUT
 from ..remote.serialization import dumps, pickles_by_name
+from .child.main import WorkerBootstrap
 from .handle import WorkerProcess
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class ProcessPool:
 
     def _create(self, name: str) -> WorkerProcess:
         try:
-            return WorkerProcess(self._initializer, self._grace)
+            return WorkerProcess(self._initializer, self._grace, WorkerBootstrap)
         except OSError as exc:
             raise WorkerStartError(name, str(exc)) from exc
 

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from multiprocessing import reduction, spawn
 from multiprocessing.context import SpawnProcess, set_spawning_popen
 from typing import TYPE_CHECKING, Any, cast
@@ -89,36 +90,10 @@ def spawn_worker(
     Raises:
         OSError: There is no such interpreter, no memory, or no process to be had.
     """
-    preparation = _preparation()
-    # Not with the rest: what it raises is to be caught.
-    main = {key: preparation.pop(key) for key in list(preparation) if "init_main" in key}
-    if str(main.get("init_main_from_path")).endswith("<stdin>"):
-        main = {}  # there is nothing to import it from
-
-    def content_for(*theirs: int | bytes) -> bytes:
-        child = SpawnProcess(target=bootstrap(*theirs, main), daemon=False)
-        preparation["name"] = child.name
-        return context.pickle(preparation) + context.pickle(child)
-
+    pickle_child = partial(_pickle_child, bootstrap, context)
     reader, lifeline = os.pipe()
     try:
-        content = b""
-        if sys.platform != "win32":
-            # All of it before the start, if it fits: were this process killed in between, the
-            # other one would print a traceback.
-            content = _write(lifeline, content_for(*(each.fileno() for each in sockets)))
-        popen = _popen([reader, *(each.fileno() for each in sockets), *context.fds])
-        try:
-            if sys.platform == "win32":
-                content = content_for(*(each.share(popen.pid) for each in sockets))
-            while content and popen.poll() is None:  # if it has ended, that will be seen
-                content = _write(lifeline, content)
-                time.sleep(0.001)
-            if popen.poll() is None:
-                kill_group_with_parent(reader, popen.pid)
-        except BaseException:
-            terminate_group(popen)
-            raise
+        popen = _start(reader, lifeline, sockets, pickle_child, context.fds)
     except BaseException:
         os.close(reader)
         os.close(lifeline)
@@ -127,6 +102,49 @@ def spawn_worker(
         return popen, (lifeline, reader)  # it takes that one when it has started
     os.close(reader)
     return popen, (lifeline,)
+
+
+def _start(
+    reader: int,
+    lifeline: int,
+    sockets: Sequence[socket.socket],
+    pickle_child: Callable[[list[int | bytes]], bytes],
+    inherited: list[int],
+) -> subprocess.Popen[bytes]:
+    """Start the process, and write to its pipe what `multiprocessing` unpickles there."""
+    content, fds = b"", [each.fileno() for each in sockets]
+    if sys.platform != "win32":
+        # All of it before the start, if it fits: were this process killed in between, the other
+        # one would print a traceback.
+        content = _write(lifeline, pickle_child([*fds]))
+    popen = _popen([reader, *fds, *inherited])
+    try:
+        if sys.platform == "win32":
+            content = pickle_child([each.share(popen.pid) for each in sockets])
+        while content and popen.poll() is None:  # if it has ended, that will be seen
+            content = _write(lifeline, content)
+            time.sleep(0.001)
+        if popen.poll() is None:
+            kill_group_with_parent(reader, popen.pid)
+    except BaseException:
+        terminate_group(popen)
+        raise
+    return popen
+
+
+def _pickle_child(
+    bootstrap: Callable[..., Callable[[], object]],
+    context: SpawnContext,
+    handles: list[int | bytes],
+) -> bytes:
+    preparation = _preparation()
+    # Not with the rest: what it raises is to be caught.
+    main = {key: preparation.pop(key) for key in list(preparation) if "init_main" in key}
+    if str(main.get("init_main_from_path")).endswith("<stdin>"):
+        main = {}  # there is nothing to import it from
+    child = SpawnProcess(target=bootstrap(*handles, main), daemon=False)
+    preparation["name"] = child.name
+    return context.pickle(preparation) + context.pickle(child)
 
 
 def _preparation() -> dict[str, Any]:

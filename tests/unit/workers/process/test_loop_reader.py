@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from asyncrun._workers.process.child.main import WorkerBootstrap
 from asyncrun._workers.process.handle import WorkerProcess, _after_fork
 from asyncrun._workers.process.ipc.framing import Frame, encode
 from asyncrun._workers.process.ipc.protocol import Code
@@ -29,7 +30,7 @@ class Peer:
     """A process that was never started, and the other end of its answers."""
 
     def __init__(self) -> None:
-        self.process = WorkerProcess(None, 1.0)
+        self.process = WorkerProcess(None, 1.0, WorkerBootstrap)
         self._answers = self.process.channels.child_ends[1].dup()
         self.process.channels.connect(os.getpid())
 
