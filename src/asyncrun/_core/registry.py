@@ -124,16 +124,13 @@ def user_code_entry(func: F) -> F:
 running_calls: Final[dict[RunningCall, None]] = {}
 """Every single call of this process that has begun and not ended."""
 
-_sources: Final[dict[weakref.ref[CallSource], None]] = {}
+_sources: Final[set[weakref.ref[CallSource]]] = set()
 
 
 def register(source: CallSource) -> None:
     """Note something that knows calls of its own, as long as it lives."""
-    _sources[weakref.ref(source, _forget)] = None
-
-
-def _forget(link: weakref.ref[CallSource]) -> None:
-    _sources.pop(link, None)
+    # The callback is C code: a KeyboardInterrupt in one of Python would be printed and lost.
+    _sources.add(weakref.ref(source, _sources.discard))
 
 
 def all_running() -> list[RunningCall]:

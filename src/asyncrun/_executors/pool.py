@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .._core.stop import StopToken
 
 
-_pools: Final[dict[weakref.ref[Pool], None]] = {}
+_pools: Final[set[weakref.ref[Pool]]] = set()
 interpreter_exiting: Final = threading.Event()
 """Whether the interpreter ends, and no pool takes more work."""
 
@@ -116,7 +116,7 @@ class Pool:
         self._is_abandoned = False
         self.reason = None
         self.reset_after_fork()
-        _register(self)
+        _pools.add(weakref.ref(self, _pools.discard))  # as `registry.register` does
         if interpreter_exiting.is_set():  # whoever sets that looks for pools afterwards
             self.closed = True
 
@@ -384,14 +384,6 @@ def _broken() -> Exception:
     from concurrent.futures.thread import BrokenThreadPool  # noqa: PLC0415
 
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore")
-
-
-def _register(pool: Pool) -> None:
-    _pools[weakref.ref(pool, _forget)] = None
-
-
-def _forget(link: weakref.ref[Pool]) -> None:
-    _pools.pop(link, None)
 
 
 def pools() -> list[Pool]:

@@ -123,7 +123,7 @@ def test_what_knows_calls_of_its_own_may_be_gone_before_it_is_forgotten(
 
     calls = [info("a", "fetch")[0]]
     known, gone = Batch(), Batch()
-    links = {weakref.ref(known): None, weakref.ref(gone): None}
+    links = [weakref.ref(known), weakref.ref(gone)]
     del gone
     monkeypatch.setattr(registry, "_sources", links)
     assert all_running() == calls
@@ -137,10 +137,10 @@ def test_a_forked_child_forgets_what_runs_in_threads_that_it_has_not(
     here.thread, there.thread = threading.get_ident(), 0
     running: dict[registry.RunningCall, None] = {here: None, there: None}
     monkeypatch.setattr(registry, "running_calls", running)
-    monkeypatch.setattr(registry, "_sources", several := {"a map": None})
+    monkeypatch.setattr(registry, "_sources", several := {"a map"})
     registry._after_fork()
     assert list(running) == [here]
-    assert several == {}
+    assert several == set()
 
 
 def test_it_is_known_whether_any_thread_may_be_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_it_is_known_whether_any_thread_may_be_stuck(monkeypatch: pytest.MonkeyP
     one = Batch()
     running: dict[registry.RunningCall, None] = {}
     monkeypatch.setattr(registry, "running_calls", running)
-    monkeypatch.setattr(registry, "_sources", {weakref.ref(one): None})
+    monkeypatch.setattr(registry, "_sources", {weakref.ref(one)})
     assert not registry.is_busy()
     one.busy = True
     assert registry.is_busy()

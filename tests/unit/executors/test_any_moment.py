@@ -28,7 +28,7 @@ PATIENCE = 30.0
 MODULES: list[ModuleType] = [batch, thread, futures, work_item, pool, submitted_map]
 FILES = {room.__file__ for room in MODULES}
 # Called by the interpreter when something is gone: it prints what they raise, and goes on.
-CALLBACKS = {thread._close.__code__, pool._forget.__code__}
+CALLBACKS = {thread._close.__code__}
 
 
 def _submit() -> None:

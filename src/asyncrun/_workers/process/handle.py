@@ -111,7 +111,7 @@ class WorkerProcess:
         self._pushed_back: Frame | None = None
         self._reaped = False
         self.set_current_call(0, StopFlag())
-        _known.add(self)
+        _known.add(weakref.ref(self, _known.discard))  # as `registry.register` does
 
     #
     # Its life
@@ -363,13 +363,14 @@ IMPORTING: Final = (
 )
 
 
-_known: Final[weakref.WeakSet[WorkerProcess]] = weakref.WeakSet()
+_known: Final[set[weakref.ref[WorkerProcess]]] = set()
 
 
 def _after_fork() -> None:
     """Close, in a child that was forked, what leads to the parent's workers."""
-    for process in list(_known):
-        process.close_fds()
+    for link in list(_known):
+        if (process := link()) is not None:
+            process.close_fds()
 
 
 getattr(os, "register_at_fork", dict)(after_in_child=_after_fork)  # Windows has no such thing
