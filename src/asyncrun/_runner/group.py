@@ -21,7 +21,7 @@ import anyio.lowlevel
 
 from .._core.current import DETACHED, current_token
 from .._core.errors import Stopped, WrongStateError, first_leaf
-from .._core.registry import all_running
+from .._core.registry import all_running, location_of
 from .._core.report import log_left_behind
 from .._core.stop import StopSource, StopToken
 from .._system.eventloop import threadsafe_caller
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .._core.registry import RunningCall
 
 T = TypeVar("T")
+
+LAST_STEPS: Final = 1.0
+"""Seconds for a thread between the end of its worker and the end of its call."""
 
 USAGE: Final = "use it as `async with Runner() as runner:`"
 
@@ -139,6 +142,9 @@ class Group:
                 with anyio.move_on_after(self.grace, shield=True):
                     await self._wait_while(self._is_ending)
                 await self._on_close()  # noqa: ASYNC102 - shielded and bounded
+                # Calls whose worker has ended are about to; their threads have yet to say so.
+                with anyio.move_on_after(LAST_STEPS, shield=True):
+                    await self._wait_while(self._has_remote_calls)
             finally:
                 self._wakeup.__exit__(None, None, None)
                 log_left_behind(self.owner, self.running_calls())
@@ -331,6 +337,9 @@ class Group:
 
     def _is_busy(self) -> bool:
         return bool(self._tasks or self._outside_waits)
+
+    def _has_remote_calls(self) -> bool:
+        return any(location_of(call) is not None for call in self.running_calls())
 
     def _is_ending(self) -> bool:
         return bool(self._outside_waits) or any(

@@ -24,7 +24,8 @@ from asyncrun._workers.process.ipc.protocol import Code
 from asyncrun._workers.process.pool import ProcessPool
 from asyncrun._workers.remote.call import RemoteCall
 from asyncrun._workers.remote.serialization import dumps
-from tests.contract import misbehaving_calls
+from tests.conftest import children
+from tests.contract import jobs, misbehaving_calls
 from tests.contract.conftest import PATIENCE, brought, until, wait_until
 from tests.contract.processes.test_process_regressions import is_gone
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from asyncrun import MapResults
     from asyncrun._workers.process.handle import WorkerProcess
 
 pytestmark = pytest.mark.anyio
@@ -287,3 +289,38 @@ async def test_a_start_that_fails_half_way_leaves_no_process(
                 await runner.run_sync(misbehaving_calls.pid, worker="process")
         wait_until(lambda: is_gone(started[0]))
         assert await runner.run_sync(misbehaving_calls.pid, worker="process")
+
+
+@pytest.mark.parametrize("kind", ["call", "map"])
+async def test_a_call_that_comes_for_a_process_as_the_runner_ends_finds_none(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    coming, closed = threading.Event(), threading.Event()
+    acquire, close = ProcessPool.acquire, ProcessPool.close
+
+    def acquire_late(pool: ProcessPool, name: str) -> Any:
+        coming.set()
+        assert closed.wait(PATIENCE)
+        return acquire(pool, name)
+
+    def close_and_tell(pool: ProcessPool, **how: bool) -> None:
+        close(pool, **how)
+        closed.set()
+
+    monkeypatch.setattr(ProcessPool, "acquire", acquire_late)
+    monkeypatch.setattr(ProcessPool, "close", close_and_tell)
+    before = children()
+    async with Runner(grace=0) as runner:
+        if kind == "call":
+            runner.submit(jobs.square, 3, worker="process")
+        else:
+            runner.start_soon(_read_all, runner.map(jobs.square, [3], worker="process"))
+        await brought(coming.is_set)
+        runner.stop()
+    assert runner.calls() == []
+    assert children() == before
+
+
+async def _read_all(results: MapResults[Any]) -> None:
+    async with results:
+        assert [result async for result in results] == []

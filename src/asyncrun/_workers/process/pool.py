@@ -1,7 +1,7 @@
 """The worker processes of one runner: acquired, released, and ended.
 
 Rule of this module: a process is idle, in use by exactly one thread, or ended. A process released
-to a closed pool is ended by the thread that releases it.
+to a closed pool is ended by the thread that releases it, and none is acquired from one.
 
     ======= ============ ==================================================================
     state   listed in    left by
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError
 from ..process_group import KILL_TIMEOUT, TERM_TIMEOUT
+from ..remote.endpoint import WorkerGone
 from ..remote.serialization import dumps, pickles_by_name
 from .child.main import WorkerBootstrap
 from .handle import WorkerProcess
@@ -79,8 +80,11 @@ class ProcessPool:
             self.release(process)
         process = self._create(name)
         with self._lock:
-            self._in_use[process] = None
-        return process
+            if not self._is_closed:
+                self._in_use[process] = None
+                return process
+        process.terminate()
+        raise WorkerGone(None)
 
     def acquire_idle_nowait(self, attach: Callable[[WorkerProcess], object]) -> bool:
         """See `EndpointPool.acquire_idle_nowait`."""

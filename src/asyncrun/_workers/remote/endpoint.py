@@ -180,6 +180,7 @@ class EndpointPool(Protocol[EndpointT]):
 
         Raises:
             WorkerStartError: There is none (a `RuntimeError`).
+            WorkerGone: The pool was closed; so the call was asked to stop.
         """
         ...
 
