@@ -138,7 +138,7 @@ def test_any_other_exit_finishes_the_work_first(
     child = start(
         HEAD
         + f"""
-from asyncrun._executors.pool import interpreter_exiting
+from asyncrun._executors.pool.threads import interpreter_exiting
 
 executor = Executor(1)
 executor.submit(interpreter_exiting.wait)

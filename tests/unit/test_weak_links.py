@@ -13,8 +13,8 @@ import pytest
 
 from asyncrun import StopSource
 from asyncrun._core import registry
-from asyncrun._executors import pool as pool_module
-from asyncrun._executors.pool import Pool
+from asyncrun._executors.pool import threads
+from asyncrun._executors.pool.threads import Pool
 from asyncrun._workers.process import handle
 from asyncrun._workers.process.child.main import WorkerBootstrap
 from asyncrun._workers.process.handle import WorkerProcess
@@ -53,7 +53,7 @@ def make_process() -> WorkerProcess:
     ("make", "links"),
     [
         (Source, registry._sources),
-        (make_pool, pool_module._pools),
+        (make_pool, threads._pools),
         (make_process, handle._known),
         (lambda: StopSource(parent.token), parent.token._children),
     ],

@@ -31,7 +31,7 @@ from .._system.process_exit import (
     is_terminal,
     print_stderr,
 )
-from .pool import Pool, interpreter_exiting, pools
+from .pool.threads import Pool, interpreter_exiting, pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable

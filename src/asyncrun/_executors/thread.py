@@ -23,10 +23,10 @@ from .._core.errors import WrongFunctionError
 from .._core.registry import all_running, snapshot
 from .._core.report import log_left_behind
 from .at_exit import install_exit_hook
-from .futures import FutureCall
-from .map import MapIterator
-from .pool import Pool
-from .submitted_map import Submitted
+from .call import FutureCall
+from .maps.iterator import MapIterator
+from .maps.submitted import Submitted
+from .pool.threads import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

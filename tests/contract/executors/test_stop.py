@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import Executor, Stopped, safe_point, stop_token
-from asyncrun._executors.map import MapWorkItem
-from asyncrun._executors.pool import Pool
+from asyncrun._executors.maps.iterator import MapWorkItem
+from asyncrun._executors.pool.threads import Pool
 from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 
 if TYPE_CHECKING:

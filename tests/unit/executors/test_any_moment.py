@@ -15,7 +15,9 @@ import pytest
 from asyncrun import Executor, stop_token
 from asyncrun._core import batch
 from asyncrun._core.current import token_by_thread
-from asyncrun._executors import futures, pool, submitted_map, thread, work_item
+from asyncrun._executors import call, thread
+from asyncrun._executors.maps import submitted
+from asyncrun._executors.pool import threads, work_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 PATIENCE = 30.0
-MODULES: list[ModuleType] = [batch, thread, futures, work_item, pool, submitted_map]
+MODULES: list[ModuleType] = [batch, thread, call, work_item, threads, submitted]
 FILES = {room.__file__ for room in MODULES}
 # Called by the interpreter when something is gone: it prints what they raise, and goes on.
 CALLBACKS = {thread._close.__code__}

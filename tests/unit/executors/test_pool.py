@@ -19,14 +19,14 @@ from asyncrun._core.batch import FAILED, SUCCEEDED, Batch, Item
 from asyncrun._core.current import token_by_thread
 from asyncrun._core.stop import StopFlag
 from asyncrun._executors import at_exit
-from asyncrun._executors import pool as pool_module
-from asyncrun._executors.futures import Future, FutureCall
-from asyncrun._executors.map import MapIterator, MapWorkItem
+from asyncrun._executors.call import Future, FutureCall
+from asyncrun._executors.maps.iterator import MapIterator, MapWorkItem
+from asyncrun._executors.pool import threads as pool_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from asyncrun._executors.pool import Pool
+    from asyncrun._executors.pool.threads import Pool
 
 PATIENCE = 30.0
 

@@ -17,13 +17,13 @@ from .._core.events import note_end, note_start, observers
 from .._core.registry import user_code_entry
 from .._core.report import function_name
 from .._core.stop import StopFlag, StopToken
-from .work_item import WorkItem
+from .pool.work_item import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._core.registry import RunningCall
-    from .pool import Pool
+    from .pool.threads import Pool
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar, final
 
-from .._core.errors import CallTimeoutError
-from .._core.report import function_name
+from ..._core.errors import CallTimeoutError
+from ..._core.report import function_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

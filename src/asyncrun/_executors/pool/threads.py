@@ -28,15 +28,15 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, final
 
-from .._core.errors import ShutDownError, WrongStateError
-from .._core.registry import register
+from ..._core.errors import ShutDownError, WrongStateError
+from ..._core.registry import register
 from .work_item import Initialization, WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.registry import RunningCall
-    from .._core.stop import StopToken
+    from ..._core.registry import RunningCall
+    from ..._core.stop import StopToken
 
 
 _pools: Final[set[weakref.ref[Pool]]] = set()

@@ -10,13 +10,13 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, final
 
-from .._core.current import token_by_thread
-from .._core.stop import StopFlag, StopToken
+from ..._core.current import token_by_thread
+from ..._core.stop import StopFlag, StopToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.registry import RunningCall
+    from ..._core.registry import RunningCall
 
 
 class WorkItem(ABC):

@@ -18,20 +18,20 @@ from itertools import islice
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
-from .._core.batch import DISCARDED, FAILED, PENDING, SUCCEEDED, Batch
-from .._core.current import token_by_thread
-from .._core.errors import CallTimeoutError
-from .._core.stop import StopFlag, StopToken
-from .._workers.thread.item_loop import ItemRunner
-from .work_item import WorkItem
+from ..._core.batch import DISCARDED, FAILED, PENDING, SUCCEEDED, Batch
+from ..._core.current import token_by_thread
+from ..._core.errors import CallTimeoutError
+from ..._core.stop import StopFlag, StopToken
+from ..._workers.thread.item_loop import ItemRunner
+from ..pool.work_item import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextvars import Context
 
-    from .._core.batch import Item
-    from .._core.registry import RunningCall
-    from .pool import Pool
+    from ..._core.batch import Item
+    from ..._core.registry import RunningCall
+    from ..pool.threads import Pool
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""Threads that take work items from one queue, and what they run."""
