@@ -1,13 +1,12 @@
-"""The old program on `concurrent.futures`, with one import changed: Ctrl-C ends it at once.
+"""The old program on `concurrent.futures`, with one import line changed: Ctrl-C ends it at once.
 
-Jack and Jill wait in calls that nothing can interrupt. With `ThreadPoolExecutor` in place of
-`Executor` the program hangs when Ctrl-C is pressed, until both have waited for 100 seconds.
+Jack waits in a thread and Jill in a process, in calls that nothing can interrupt. With the old
+import line the program hangs when Ctrl-C is pressed, until Jack has waited for 100 seconds.
 """
 
 import time
-from concurrent.futures import as_completed
 
-from asyncrun import Executor  # was: from concurrent.futures import ThreadPoolExecutor as Executor
+from asyncrun.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 
 
 def wait(name: str) -> str:
@@ -19,8 +18,8 @@ def wait(name: str) -> str:
 
 def main() -> None:
     """Wait for both."""
-    with Executor() as executor:
-        futures = [executor.submit(wait, name) for name in ("Jack", "Jill")]
+    with ThreadPoolExecutor() as threads, ProcessPoolExecutor() as processes:
+        futures = [threads.submit(wait, "Jack"), processes.submit(wait, "Jill")]
         for future in as_completed(futures):
             print(f"{future.result()} is back", flush=True)
 

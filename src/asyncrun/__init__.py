@@ -19,7 +19,6 @@ from ._runner.run_sync import run_sync as run_sync
 from ._runner.runner import Runner as Runner
 
 if TYPE_CHECKING:
-    from ._executors.thread import Executor as Executor
     from ._workers.process.worker import ProcessWorkers as ProcessWorkers
     from ._workers.remote.errors import WorkerDied as WorkerDied
 del TYPE_CHECKING
@@ -27,7 +26,6 @@ del TYPE_CHECKING
 __all__ = (
     "CallInfo",
     "CallTimeoutError",
-    "Executor",
     "Interrupted",
     "ItemTimeoutError",
     "MapResults",
@@ -48,7 +46,6 @@ __all__ = (
 
 # What they need (`concurrent.futures`, `multiprocessing`) takes longer to import than all the rest.
 _ON_DEMAND = {
-    "Executor": "._executors.thread",
     "ProcessWorkers": "._workers.process.worker",
     "WorkerDied": "._workers.remote.errors",
 }

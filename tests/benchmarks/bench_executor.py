@@ -1,4 +1,4 @@
-"""`Executor` against `ThreadPoolExecutor`: calls, items, idle memory; how long SIGINT takes."""
+"""`ThreadPoolExecutor` against the standard library's: calls, items, memory, SIGINT."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from asyncrun import Executor
+from asyncrun import futures
 
 from .bench_interrupt import BARS, time_to_end
 from .measuring import PYTHON, Result, compare, compiled_modules
@@ -32,23 +32,25 @@ def executing(*, quick: bool) -> list[Result]:
     results = [
         compare(
             name,
-            partial(sample, Executor),
+            partial(sample, futures.ThreadPoolExecutor),
             partial(sample, ThreadPoolExecutor),
             bar=bar,
             times=times,
         )
         for name, sample, bar in (
-            (f"Executor: {CALLS} x submit, as_completed", _submit, 1.0),
-            (f"Executor: map of {CALLS} items", _map, 1 / 3),
+            (f"ThreadPoolExecutor: {CALLS} x submit, as_completed", _submit, 1.0),
+            (f"ThreadPoolExecutor: map of {CALLS} items", _map, 1 / 3),
         )
     ]
     ours, rival = (_idle(kind) for kind in ("ours", "rival"))
-    results.append(Result(f"Executor: memory of {POOLS} idle pools", ours, rival, 1.0, unit="B"))
+    results.append(
+        Result(f"ThreadPoolExecutor: memory of {POOLS} idle pools", ours, rival, 1.0, unit="B")
+    )
     with compiled_modules() as environment:
         for job, (threads, bar) in itertools.product(("calls", "map"), BARS.items()):
             results.append(
                 compare(
-                    f"Executor: SIGINT, {threads} threads{' of a map' * (job == 'map')}",
+                    f"ThreadPoolExecutor: SIGINT, {threads} threads{' of a map' * (job == 'map')}",
                     partial(_time_to_end, environment, job, threads),
                     partial(_time_to_end, environment, job, 0),
                     bar=bar,
@@ -120,4 +122,4 @@ def _grown(kind: type[ThreadPoolExecutor]) -> int:
 
 
 if __name__ == "__main__":
-    print(_grown(Executor if sys.argv[1] == "ours" else ThreadPoolExecutor))
+    print(_grown(futures.ThreadPoolExecutor if sys.argv[1] == "ours" else ThreadPoolExecutor))

@@ -1,4 +1,4 @@
-"""How programs with an `Executor` end: interrupted, in the ordinary way, and forked."""
+"""How programs with a `ThreadPoolExecutor` end: interrupted, in the ordinary way, and forked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 HEAD = """
 import asyncio, atexit, os, signal, sys, threading, time
-from asyncrun import Executor, safe_point, stop_token
+from asyncrun import safe_point, stop_token
+from asyncrun.futures import ThreadPoolExecutor
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
@@ -39,25 +40,25 @@ atexit.register(say, "atexit")
     "program",
     [
         """
-with Executor() as executor:
+with ThreadPoolExecutor() as executor:
     futures = [executor.submit(stuck) for _ in range(5)]
     wait_for(5)
     futures[0].result()
 """,
         """
-executor = Executor(2)
+executor = ThreadPoolExecutor(2)
 futures = [executor.submit(stuck) for _ in range(5)]
 wait_for(2)
 futures[0].result()
 """,
         """
-with Executor(2) as executor:
+with ThreadPoolExecutor(2) as executor:
     results = executor.map(lambda _: stuck(), range(5))
     wait_for(2)
     list(results)
 """,
         """
-with Executor(2) as executor:
+with ThreadPoolExecutor(2) as executor:
     executor.submit(stuck)
     wait_for(1)  # and then it is left normally
 """,
@@ -83,7 +84,7 @@ def test_an_interrupted_program_ends_at_once_by_the_signal_with_pythons_own_trac
 ASYNCIO = """
 async def main():
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(Executor())
+    loop.set_default_executor(ThreadPoolExecutor())
     calls = [asyncio.to_thread(stuck), loop.run_in_executor(None, stuck)]
     await asyncio.gather(asyncio.to_thread(wait_for, 2), *calls)
 asyncio.run(main())
@@ -114,7 +115,7 @@ def heed():
         stop_token().sleep(100)
     finally:
         say("cleaned up")
-with Executor(2) as executor:
+with ThreadPoolExecutor(2) as executor:
     executor.submit(heed)
     executor.submit(heed)
     wait_for(2)
@@ -140,7 +141,7 @@ def test_any_other_exit_finishes_the_work_first(
         + f"""
 from asyncrun._executors.pool.threads import interpreter_exiting
 
-executor = Executor(1)
+executor = ThreadPoolExecutor(1)
 executor.submit(interpreter_exiting.wait)
 results = executor.map(say, "abc")
 executor.submit(say, "last")
@@ -151,8 +152,8 @@ executor.submit(lambda: executor.submit(int)).add_done_callback(lambda f: say(f.
     got, output, errors = child.finish()
     assert got == status, errors
     refusal = (
-        "cannot schedule new futures after interpreter shutdown: <Executor 'Executor-0'> "
-        "ends with the interpreter"
+        "cannot schedule new futures after interpreter shutdown: "
+        "<ThreadPoolExecutor 'ThreadPoolExecutor-0'> ends with the interpreter"
     )
     assert output.splitlines() == ["a", "b", "c", "last", refusal, "atexit"]
     assert errors.endswith(error)
@@ -163,7 +164,7 @@ def test_work_that_waits_for_the_exit_can_be_interrupted(start: Callable[..., Ch
     child = start(
         HEAD
         + """
-executor = Executor(2)
+executor = ThreadPoolExecutor(2)
 executor.submit(stuck)
 wait_for(1)
 """
@@ -185,7 +186,7 @@ def test_what_a_program_does_with_sigint_itself_stays_as_it_is(start: Callable[.
 def handler(*_):
     raise KeyboardInterrupt
 signal.signal(signal.SIGINT, handler)
-executor = Executor(2)
+executor = ThreadPoolExecutor(2)
 executor.submit(stuck)
 wait_for(1)
 """
@@ -209,7 +210,7 @@ def test_a_stuck_call_whose_future_was_cancelled_does_not_hold_up_a_normal_exit(
 def chatter():
     while True:
         print(end="")
-executor = Executor(1)
+executor = ThreadPoolExecutor(1)
 call = executor.submit({call})
 while not call.running():
     time.sleep(0)
@@ -220,8 +221,8 @@ call.cancel()
     status, output, errors = child.finish()
     assert (status, output) == (0, "atexit\n"), errors
     message = (
-        "<Executor 'Executor-0'>: 1 calls never began, for every thread is held by one that was "
-        "asked to stop\n"
+        "<ThreadPoolExecutor 'ThreadPoolExecutor-0'>: 1 calls never began, for every thread is "
+        "held by one that was asked to stop\n"
     )
     assert errors == message
 
@@ -240,7 +241,7 @@ def heed():
         while not executor._pool._wakers:  # the exit waits for it
             time.sleep(0)
         say("cleaned up")
-executor = Executor(1)
+executor = ThreadPoolExecutor(1)
 call = executor.submit(heed)
 rest = [executor.submit(say, number) for number in range(3)]
 wait_for(1)
@@ -260,7 +261,7 @@ def chatter(_):
     inside.release()
     while True:
         print(end="")
-executor = Executor(1)
+executor = ThreadPoolExecutor(1)
 go = threading.Event()
 executor.submit(go.wait).add_done_callback(chatter)
 go.set()
@@ -295,7 +296,7 @@ def fork():
         sys.exit() if {how!r} == "fork" else os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-executor = Executor(2)
+executor = ThreadPoolExecutor(2)
 for _ in range(2):
     executor.submit(stuck)
 if {how!r} != "fork in a call":
@@ -308,7 +309,7 @@ elif {how!r} == "multiprocessing":
     process.join()
     say("parent", process.exitcode)
 else:
-    other = Executor(1)
+    other = ThreadPoolExecutor(1)
     wait_for(2)
     say("parent", other.submit(fork).result())
 os.kill(os.getpid(), signal.SIGTERM)

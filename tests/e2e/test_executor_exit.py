@@ -30,7 +30,7 @@ def linger():
     say("asked")
     time.sleep(100)
 
-executor = Executor(2, grace=100)
+executor = ThreadPoolExecutor(2, grace=100)
 executor.submit(linger)
 executor.submit(stuck)
 wait_for(2)
@@ -82,7 +82,7 @@ def last_words():
 
 signal.signal(signal.SIGINT, handler)
 atexit.register(last_words)
-executor = Executor(2)
+executor = ThreadPoolExecutor(2)
 executor.submit(heed)
 wait_for(1)
 raise KeyboardInterrupt
@@ -102,7 +102,7 @@ def handler(*_):
     go.set()
 go = threading.Event()
 signal.signal(signal.SIGINT, handler)
-executor = Executor(1)
+executor = ThreadPoolExecutor(1)
 executor.submit(wait_for, 1)
 executor.submit(go.wait)
 inside.release()
@@ -118,7 +118,7 @@ def test_exit_handlers_find_pythons_own_handler_again(start: Callable[..., Child
     child = start(
         HEAD
         + """
-executor = Executor(1)
+executor = ThreadPoolExecutor(1)
 executor.submit(int)
 atexit.register(lambda: say(signal.getsignal(signal.SIGINT) is signal.default_int_handler))
 """
@@ -152,7 +152,7 @@ def test_on_a_terminal_the_hook_says_what_it_waits_for_and_ctrl_c_ends_it(
             HEAD
             + f"""
 os.dup2({slave}, 2)
-executor = Executor()
+executor = ThreadPoolExecutor()
 asked = executor.submit(stuck)
 while not asked.running():
     time.sleep(0)
@@ -182,6 +182,40 @@ except KeyboardInterrupt:  # as click does
         assert shown_on(master, slave).startswith(LAST_LINE)
 
 
+@pytest.mark.parametrize("when", ["before", "inside", "after"])
+def test_a_ctrl_c_that_comes_in_a_finalizer_ends_the_hook(
+    start: Callable[..., Child], when: str
+) -> None:
+    child = start(
+        HEAD
+        + f"""
+from asyncrun._executors import at_exit
+class Freed:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+wait = at_exit.Pool.wait
+def wait_when_freed(pool, **how):
+    at_exit.Pool.wait = wait
+    check = how["check"]
+    if "{when}" == "before":
+        Freed()
+    if "{when}" == "inside":
+        how["check"] = lambda: (check(), freed and freed.pop() and None)
+    wait(pool, **how)
+    if "{when}" == "after":
+        Freed()
+freed = [Freed()] * ("{when}" == "inside")
+at_exit.Pool.wait = wait_when_freed
+executor = ThreadPoolExecutor(1)
+executor.submit({"int" if when == "after" else "stuck"})
+"""
+    )
+    status, _, errors = child.finish()
+    assert status == -signal.SIGINT
+    assert errors.startswith("Exception ignored in: <function Freed.__del__")
+    assert f"KeyboardInterrupt: \n{LAST_LINE}" in errors
+
+
 @pytest.mark.parametrize(
     "stream", ["open(os.devnull, 'w')", "None", "closed"], ids=["no terminal", "none", "closed"]
 )
@@ -198,7 +232,7 @@ closed = open(os.devnull, "w")
 closed.close()
 sys.stderr = {stream}
 go = threading.Event()
-executor = Executor(1)
+executor = ThreadPoolExecutor(1)
 executor.submit(go.wait)
 is_terminal = at_exit.is_terminal
 def look():
@@ -265,7 +299,7 @@ for n in range(3 + part, 1000, parts):
         left = n
         if two:  # Python 3.12 starts no thread when the interpreter ends
             threading.Thread(target=send, daemon=True).start()
-        executor = Executor(2, grace=100)
+        executor = ThreadPoolExecutor(2, grace=100)
         executor.submit(call)
         executor.map(call, range(1))
         inside.acquire()

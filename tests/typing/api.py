@@ -12,7 +12,6 @@ import anyio
 import asyncrun
 from asyncrun import (
     CallInfo,
-    Executor,
     Interrupted,
     MapResults,
     ProcessWorkers,
@@ -26,6 +25,7 @@ from asyncrun import (
     safe_point,
     stop_token,
 )
+from asyncrun.futures import ThreadPoolExecutor
 
 if TYPE_CHECKING:
     import sqlite3
@@ -194,7 +194,7 @@ def check_errors(stopped: Stopped, interrupted: Interrupted) -> None:
 
 
 def executor() -> None:
-    with Executor(2, "pool", print, ("a thread",), grace=1.0) as pool:
+    with ThreadPoolExecutor(2, "pool", print, ("a thread",), grace=1.0) as pool:
         future = pool.submit(half, 1, rest="x")
         assert_type(future.result(), float)
         pool.submit(half, "1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

@@ -40,7 +40,9 @@ class Source:
 
 
 def make_pool() -> Pool:
-    return Pool("a pool", prefix="thread", size=1, grace=1.0, initialize=None)
+    return Pool(
+        "a pool", prefix="thread", size=1, grace=1.0, initialize=None, make_broken_error=LookupError
+    )
 
 
 def make_process() -> WorkerProcess:

@@ -77,7 +77,11 @@ def _handle(handler: Handler) -> None:
         signal.signal(signal.SIGINT, handler)
 
 
-def _on_first(_: int, __: FrameType | None) -> None:
+_interrupts: Final[list[int]] = []
+"""The signal, once it has come: an exception that is raised in a finalizer is printed and lost."""
+
+
+def _on_first(signum: int, _: FrameType | None) -> None:
     """Interrupt the wait, and let the kernel end the process by the next signal.
 
     A second one that comes before the kernel's default is in place is part of the first one.
@@ -85,7 +89,15 @@ def _on_first(_: int, __: FrameType | None) -> None:
     _handle(_ignore)
     await_repetition()
     _handle(signal.SIG_DFL)
+    _interrupts.append(signum)
+    for pool in pools():  # the wait may begin when the exception is lost
+        pool.wake()
     raise KeyboardInterrupt
+
+
+def _check_interrupted() -> None:
+    if _interrupts:
+        raise KeyboardInterrupt
 
 
 def _ignore(_: int, __: FrameType | None) -> None:
@@ -97,7 +109,7 @@ def _wait(known: list[Pool]) -> None:
         pool.close()
     _announce(known)
     for pool in known:
-        pool.wait(pending=False)
+        pool.wait(pending=False, check=_check_interrupted)
         if pool.waiting:
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
@@ -106,6 +118,7 @@ def _wait(known: list[Pool]) -> None:
                 pool,
                 len(pool.waiting),
             )
+    _check_interrupted()
 
 
 def _announce(known: list[Pool]) -> None:

@@ -1,7 +1,7 @@
-"""One call of an `Executor`, and its future.
+"""One call of an executor, and its future.
 
 Rule of this module: to the outside a future behaves as that of `concurrent.futures`; in addition
-`Future.cancel` asks a call that runs to stop.
+`Future.cancel` asks a call that runs to stop, and a call may have a time limit.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from concurrent import futures
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from .._core.current import current_token, token_by_thread
+from .._core.errors import CallTimeoutError
 from .._core.events import note_end, note_start, observers
 from .._core.registry import user_code_entry
-from .._core.report import function_name
+from .._core.report import function_name, log_unobserved_error
 from .._core.stop import StopFlag, StopToken
+from .pool.deadlines import set_deadline
 from .pool.work_item import WorkItem
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ T = TypeVar("T")
 
 @final
 class Future(futures.Future[T]):
-    """The future of a call of an `Executor`."""
+    """The future of a call of an executor."""
 
     _pool: Pool
     _token: StopToken | None = None  # only while the call runs: most are never asked to stop
@@ -41,7 +44,8 @@ class Future(futures.Future[T]):
         Returns:
             Whether it is cancelled, and never begins. A call that runs cannot be cancelled, but
             its stop token is set; what it then returns or raises, `Stopped` mostly, is its
-            outcome.
+            outcome. In a process it is `Stopped` also where the call did not listen, and the
+            process was killed.
         """
         if cancelled := super().cancel():
             self._tell()
@@ -56,9 +60,8 @@ class Future(futures.Future[T]):
             self.set_running_or_notify_cancel()
 
 
-@final
 class FutureCall(WorkItem, Generic[T]):
-    """A call, and the future that its outcome goes to.
+    """A call in a thread, and the future that its outcome goes to.
 
     Args:
         pool: Where it runs.
@@ -70,9 +73,11 @@ class FutureCall(WorkItem, Generic[T]):
         token: Its stop flag; there is none before it begins.
         started: When it began, by `time.monotonic`.
         thread: Where it runs, by `threading.get_ident`.
+        timeout: Seconds that it may run, or None.
     """
 
     __slots__ = (
+        "__weakref__",
         "_args",
         "_context",
         "_func",
@@ -81,12 +86,14 @@ class FutureCall(WorkItem, Generic[T]):
         "future",
         "started",
         "thread",
+        "timeout",
         "token",
     )
 
     token: StopToken
     started: float
     thread: int
+    timeout: float | None
 
     def __init__(
         self, pool: Pool, func: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -98,14 +105,14 @@ class FutureCall(WorkItem, Generic[T]):
         self._context = copy_context()
         self.future: Future[T] = Future()
         self.future._pool = pool
+        self.timeout = None
 
-    @user_code_entry
     def run(self) -> None:
         """See `WorkItem.run`."""
-        future, context, pool = self.future, self._context, self._pool
+        future, pool = self.future, self._pool
         if pool.waiting.pop(future, None) is None:
             return  # it was cancelled
-        self.token = future._token = token = StopFlag()
+        self.token = future._token = StopFlag()
         if not future.set_running_or_notify_cancel():
             return  # it is just being cancelled
         if pool.stopped:  # its stop may have found no token
@@ -115,23 +122,52 @@ class FutureCall(WorkItem, Generic[T]):
         if observers:
             note_start(self)
         token_by_thread[ident] = self
-        context.run(current_token.set, token)
         try:
             try:
-                result = context.run(self._func, *self._args, **self._kwargs)
+                result = self._invoke()
             finally:
                 del token_by_thread[ident]  # the future's callbacks are not inside of the call
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the call's outcome
-            future._token = None
-            if observers:
-                note_end(self, exc)
-            future.set_exception(exc)
+            self._end(exc)
+            try:
+                future.set_exception(exc)
+            except futures.InvalidStateError:  # it has expired
+                log_unobserved_error(self.name, exc, ())
             del self, future  # the traceback of the error holds this frame
         else:
-            future._token = None
-            if observers:
-                note_end(self, None)
-            future.set_result(result)
+            self._end(None)
+            with suppress(futures.InvalidStateError):  # it has expired
+                future.set_result(result)
+
+    @user_code_entry
+    def _invoke(self) -> T:
+        """Call the function."""
+        self.begin()
+        context, func, args, kwargs = self._context, self._func, self._args, self._kwargs
+        context.run(current_token.set, self.token)
+        del self  # the traceback of an error holds this frame
+        return context.run(func, *args, **kwargs)
+
+    def begin(self) -> None:
+        """Start the clock, if there is a time limit."""
+        if self.timeout is not None:
+            set_deadline(self, self.timeout)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.future._token = None
+        if observers:
+            note_end(self, error)
+
+    def is_over(self) -> bool:
+        """See `Timed.is_over`."""
+        return self.future.done()
+
+    def expire(self) -> None:
+        """See `Timed.expire`: the call is abandoned, and asked to stop."""
+        assert self.timeout is not None  # noqa: S101 - else there is no deadline
+        with suppress(futures.InvalidStateError):  # it has just ended
+            self.future.set_exception(CallTimeoutError(self.name, self.timeout))
+            self.stop(f"it took longer than {self.timeout:g} s")
 
     def cancel_pending(self) -> None:
         """See `WorkItem.cancel_pending`."""
@@ -153,7 +189,7 @@ class FutureCall(WorkItem, Generic[T]):
 
     def running_calls(self) -> list[RunningCall]:
         """See `WorkItem.running_calls`."""
-        return [self] if self.future.running() else []
+        return [self] if token_by_thread.get(getattr(self, "thread", 0)) is self else []
 
     @property
     def name(self) -> str:

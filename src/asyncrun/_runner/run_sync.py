@@ -43,7 +43,7 @@ async def run_sync(
 
     Under asyncio the first call replaces AnyIO's ``WorkerThread`` by a daemon thread, for all users
     of `anyio.to_thread` in this process. `asyncio.to_thread` does not go through asyncrun, unless
-    an `Executor` is the loop's default executor.
+    a `futures.ThreadPoolExecutor` is the loop's default executor.
 
     On cancel: the await ends at once; the thread runs on, and its `stop_token` is set. A result
     that it still returns is dropped; an exception other than `Stopped` is logged.

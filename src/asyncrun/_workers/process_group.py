@@ -40,10 +40,16 @@ def kill_group_with_parent(lifeline: int, pid: int) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
-def terminate_group(popen: subprocess.Popen[bytes]) -> None:
-    """End a process, and all of its group."""
-    _signal(popen, signal.SIGTERM)
-    if not wait_until(lambda: _is_gone(popen), TERM_TIMEOUT):
+def terminate_group(popen: subprocess.Popen[bytes], term_timeout: float = TERM_TIMEOUT) -> None:
+    """End a process, and all of its group.
+
+    Args:
+        popen: The process, which leads the group.
+        term_timeout: Seconds between SIGTERM and SIGKILL; 0 means SIGKILL alone.
+    """
+    if term_timeout:
+        _signal(popen, signal.SIGTERM)
+    if not wait_until(lambda: _is_gone(popen), term_timeout):
         _signal(popen, getattr(signal, "SIGKILL", signal.SIGTERM))
         wait_until(lambda: popen.poll() is not None, KILL_TIMEOUT)
 

@@ -1,7 +1,7 @@
 """A program to be interrupted: ``executed.py threads calls|map``.
 
-It prints ``ready`` when so many threads of an `Executor` are about to sleep; with no threads it
-is the rival, which sleeps in the main thread.
+It prints ``ready`` when so many threads of a `ThreadPoolExecutor` are about to sleep; with no
+threads it is the rival, which sleeps in the main thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import as_completed
 
-from asyncrun import Executor
+from asyncrun.futures import ThreadPoolExecutor
 
 THREADS, JOB = int(sys.argv[1]), sys.argv[2]
 
@@ -31,7 +31,7 @@ def block(_: int) -> None:
 if not THREADS:
     print("ready", flush=True)
     time.sleep(60)
-with Executor(THREADS) as executor:
+with ThreadPoolExecutor(THREADS) as executor:
     if JOB == "map":
         list(executor.map(block, range(2 * THREADS)))
     for future in as_completed([executor.submit(block, number) for number in range(THREADS)]):

@@ -1,4 +1,4 @@
-"""An Executor beyond a ThreadPoolExecutor: every call can be stopped."""
+"""A ThreadPoolExecutor beyond the standard library's: every call can be stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor, Stopped, StopToken, safe_point, stop_token
+from asyncrun import Stopped, StopToken, safe_point, stop_token
+from asyncrun.futures import ThreadPoolExecutor
 from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def test_every_call_has_a_token_of_its_own_and_the_context_of_its_submitter(how:
         VARIABLE.set("of this call alone")
         return stop_token(), before
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         VARIABLE.set("submitter's")
         if how == "submit":
             got = [executor.submit(call, n).result() for n in range(3)]
@@ -57,7 +58,7 @@ def test_code_that_runs_in_another_context_finds_the_token_of_its_call(
         "inside": lambda: context.run(func),
     }
     call = calls[wrap]
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         future = executor.submit(call) if how == "submit" else None
         if future is None:
             executor.map(HeldThreadCall.do, [call])
@@ -79,7 +80,7 @@ def test_outside_of_its_calls_a_thread_of_the_pool_has_no_token() -> None:
         safe_point()
         seen.append(stop_token().is_set())
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         future = executor.submit(stop_token)
         future.result()
         future.cancel()
@@ -96,7 +97,7 @@ def test_cancelling_a_running_future_asks_its_call_to_stop_and_is_false(
     held_thread_call: type[HeldThreadCall],
 ) -> None:
     one = held_thread_call()
-    with Executor() as executor:
+    with ThreadPoolExecutor() as executor:
         future = executor.submit(one.cooperative)
         one.enter()
         assert future.cancel() is False
@@ -114,7 +115,7 @@ def test_an_on_stop_callback_wakes_a_call_whose_future_is_cancelled() -> None:
             assert go.wait(PATIENCE)
         return "woken"
 
-    with Executor() as executor:
+    with ThreadPoolExecutor() as executor:
         future = executor.submit(call)
         assert inside.wait(PATIENCE)
         future.cancel()
@@ -125,7 +126,7 @@ def test_a_cancelled_future_that_waits_behind_a_stuck_call_does_not_hold_up_the_
     held_thread_call: type[HeldThreadCall],
 ) -> None:
     one = held_thread_call()
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         stuck = executor.submit(one.stuck)
         one.enter()
         behind = executor.submit(int)
@@ -154,7 +155,7 @@ def test_leaving_a_map_early_flags_what_runs_and_logs_its_late_errors(
             heeding.cooperative()
         return number
 
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         results = executor.map(call, range(10))
         assert next(results) == 0
         one.enter()
@@ -174,7 +175,7 @@ def test_a_call_that_is_submitted_does_not_wait_for_a_whole_map() -> None:
     def call(_: int) -> bool:
         return seen.is_set()
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         results = executor.map(call, iter(lambda: 0, 1), buffersize=100)
         future = executor.submit(seen.set)
         assert any(results)  # an endless one
@@ -190,7 +191,7 @@ def test_with_a_buffersize_the_input_is_read_no_further_ahead(size: int) -> None
             taken.append(number)
             yield number
 
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         results = executor.map(str, items(), buffersize=size)
         assert len(taken) == size
         for number in range(10):
@@ -204,7 +205,7 @@ def test_the_input_of_a_buffered_map_may_fail_and_its_executor_lives_as_long() -
         yield from range(3)
         raise LookupError
 
-    results = Executor(1).map(str, items(), buffersize=2)
+    results = ThreadPoolExecutor(1).map(str, items(), buffersize=2)
     gc.collect()
     assert next(results) == "0"
     with pytest.raises(LookupError):
@@ -213,7 +214,7 @@ def test_the_input_of_a_buffered_map_may_fail_and_its_executor_lives_as_long() -
 
 def test_a_map_tells_what_took_too_long() -> None:
     go = threading.Event()
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         results = executor.map(go.wait, [PATIENCE] * 2, timeout=0.01)
         with pytest.raises(TimeoutError, match=r"^map of Event.wait took longer than 0.01 s$"):
             next(results)
@@ -226,7 +227,7 @@ def test_a_map_tells_what_took_too_long() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_workers": 0}, "max_workers must be a whole number >= 1 or None, was 0"),
+        ({"max_workers": 0}, "max_workers must be greater than 0"),
         ({"max_workers": 1.5}, "max_workers must be a whole number >= 1 or None, was 1.5"),
         ({"grace": -1.0}, "grace must be >= 0 seconds, was -1.0"),
         ({"grace": float("nan")}, "grace must be >= 0 seconds, was nan"),
@@ -234,13 +235,16 @@ def test_a_map_tells_what_took_too_long() -> None:
 )
 def test_options_out_of_their_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
-        Executor(**options)
+        ThreadPoolExecutor(**options)
 
 
 def test_bad_functions_and_buffers_are_refused() -> None:
-    with pytest.raises(TypeError, match="an initializer that is callable, got 'x'"):
-        Executor(initializer="x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    with Executor() as executor, pytest.raises(ValueError, match=r"buffersize must be .*, was 0"):
+    with pytest.raises(TypeError, match=r"^initializer must be a callable$"):
+        ThreadPoolExecutor(initializer="x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    with (
+        ThreadPoolExecutor() as executor,
+        pytest.raises(ValueError, match=r"buffersize must be .*, was 0"),
+    ):
         executor.map(str, [1], buffersize=0)
 
 
@@ -253,7 +257,7 @@ def test_a_thread_that_cannot_start_is_an_error_for_that_call_alone(
         message = "can't start new thread"
         raise RuntimeError(message)
 
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start new thread"):
             executor.submit(int)
@@ -273,7 +277,7 @@ def test_an_error_that_is_no_exception_in_a_callback_does_not_end_the_thread(
     def callback(_: object) -> None:
         raise SystemExit
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         go = threading.Event()
         future = executor.submit(go.wait, PATIENCE)
         future.add_done_callback(callback)
@@ -288,7 +292,7 @@ def test_an_error_that_is_no_exception_in_a_callback_does_not_end_the_thread(
 
 def test_calls_lists_what_runs_in_futures_and_maps(held_thread_call: type[HeldThreadCall]) -> None:
     made = [held_thread_call(), held_thread_call()]
-    with Executor(2) as executor, Executor() as other:
+    with ThreadPoolExecutor(2) as executor, ThreadPoolExecutor() as other:
         executor.submit(made[0].stuck)
         executor.map(HeldThreadCall.stuck, made[1:])
         for each in made:
@@ -304,7 +308,7 @@ def test_calls_lists_what_runs_in_futures_and_maps(held_thread_call: type[HeldTh
 
 
 def test_nothing_keeps_a_pool_whose_executor_is_gone() -> None:
-    executor = Executor(2)
+    executor = ThreadPoolExecutor(2)
     executor.submit(int).result(PATIENCE)
     pool = weakref.ref(executor._pool)
     (thread,) = executor._threads

@@ -1,4 +1,4 @@
-"""How an Executor is stopped: by its user, by an error, by asyncio."""
+"""How a ThreadPoolExecutor is stopped: by its user, by an error, by asyncio."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor, Stopped, safe_point, stop_token
-from asyncrun._executors.maps.iterator import MapWorkItem
+from asyncrun import Stopped, safe_point, stop_token
+from asyncrun._executors.maps.work_item import MapWorkItem
 from asyncrun._executors.pool.threads import Pool
+from asyncrun.futures import ThreadPoolExecutor
 from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def test_stop_cancels_what_waits_and_flags_what_runs(
     held_thread_call: type[HeldThreadCall], reason: str | None
 ) -> None:
     made = [held_thread_call(), held_thread_call()]
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         running = [executor.submit(each.cooperative) for each in made]
         for each in made:
             each.enter()
@@ -57,7 +58,7 @@ def test_stop_flags_the_items_of_a_map_and_drops_the_others(
             one.cooperative()
         return number
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         results = executor.map(call, range(5))
         assert next(results) == 0
         one.enter()
@@ -71,7 +72,7 @@ def test_a_stop_wakes_a_reader_that_waits_for_an_item_which_never_begins(
     held_thread_call: type[HeldThreadCall],
 ) -> None:
     one = held_thread_call()
-    with Executor(1) as executor, futures.ThreadPoolExecutor(1) as other:
+    with ThreadPoolExecutor(1) as executor, futures.ThreadPoolExecutor(1) as other:
         executor.submit(one.stuck)
         one.enter()
         results = executor.map(int, [1])
@@ -100,7 +101,7 @@ def test_leaving_by_an_exception_stops_everything_and_does_not_wait_for_what_met
     with (
         caplog.at_level(logging.INFO, "asyncrun"),
         pytest.raises(error),
-        Executor(2, thread_name_prefix="pool", grace=PATIENCE) as executor,
+        ThreadPoolExecutor(2, thread_name_prefix="pool", grace=PATIENCE) as executor,
     ):
         made += executor.submit(stuck.stuck), executor.submit(heeding.cooperative)
         made.append(executor.submit(int))
@@ -113,7 +114,7 @@ def test_leaving_by_an_exception_stops_everything_and_does_not_wait_for_what_met
     (record,) = caplog.records
     # As quiet about it as Python is, when a KeyboardInterrupt ends the program.
     assert record.levelno == (logging.INFO if error is KeyboardInterrupt else logging.WARNING)
-    assert record.getMessage().startswith("<Executor 'pool'>: left running: ")
+    assert record.getMessage().startswith("<ThreadPoolExecutor 'pool'>: left running: ")
     assert "HeldThreadCall.stuck, 0." in record.getMessage()
     stuck.released.set()
     assert made[0].result(PATIENCE) == "late"
@@ -127,7 +128,7 @@ def test_the_grace_is_bounded(held_thread_call: type[HeldThreadCall], grace: flo
         safe_point()
         one.stuck()
 
-    with pytest.raises(OddError), Executor(grace=grace) as executor:
+    with pytest.raises(OddError), ThreadPoolExecutor(grace=grace) as executor:
         executor.submit(call)
         one.enter()
         raise OddError
@@ -146,7 +147,7 @@ def test_an_interrupt_while_it_is_left_normally_stops_everything(
         monkeypatch.setattr(Pool, "wait", wait)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Executor() as executor:
+    with pytest.raises(KeyboardInterrupt), ThreadPoolExecutor() as executor:
         executor.submit(one.cooperative)
         monkeypatch.setattr(Pool, "wait", interrupted)
     assert one.left.is_set()
@@ -160,7 +161,7 @@ def test_leaving_normally_waits_for_everything(held_thread_call: type[HeldThread
         order.append("opened")
         one.released.set()
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         executor.submit(one.stuck).add_done_callback(lambda _: order.append("called back"))
         last = executor.submit(order.append, "last")
         opener = threading.Thread(target=let_go)
@@ -174,7 +175,7 @@ def test_what_waits_behind_a_call_that_was_asked_to_stop_is_done_before_it_is_le
     held_thread_call: type[HeldThreadCall],
 ) -> None:
     one = held_thread_call()
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         first = executor.submit(one.cooperative)
         second = executor.submit(int)
         results = executor.map(str, range(3))
@@ -188,7 +189,7 @@ def test_a_map_behind_a_stuck_call_does_not_hold_up_an_end_by_an_exception(
     held_thread_call: type[HeldThreadCall],
 ) -> None:
     one = held_thread_call()
-    with pytest.raises(OddError), Executor(1) as executor:
+    with pytest.raises(OddError), ThreadPoolExecutor(1) as executor:
         executor.submit(one.stuck)
         executor.map(str, range(3))
         one.enter()
@@ -201,7 +202,7 @@ def test_a_map_that_was_closed_behind_a_stuck_call_does_not_hold_up_the_end(
     held_thread_call: type[HeldThreadCall], buffersize: int | None
 ) -> None:
     one, item = held_thread_call(), held_thread_call()
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         results: Any = executor.map(
             HeldThreadCall.stuck, [item] * 9, timeout=0.01, buffersize=buffersize
         )
@@ -222,7 +223,7 @@ def test_a_callback_is_not_inside_of_the_call_and_may_pass_a_safe_point(
         safe_point()
         called.append(stop_token().is_set())
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         future = executor.submit(one.stuck)
         future.add_done_callback(look)
         future.add_done_callback(look)
@@ -237,7 +238,7 @@ def test_those_who_wait_for_a_future_are_told_at_once_that_it_was_cancelled(
     held_thread_call: type[HeldThreadCall],
 ) -> None:
     one = held_thread_call()
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         executor.submit(one.stuck)
         waiting = [executor.submit(int) for _ in range(3)]
         one.enter()
@@ -249,7 +250,7 @@ def test_those_who_wait_for_a_future_are_told_at_once_that_it_was_cancelled(
 
 
 def test_it_is_not_waited_for_in_a_call_of_its_own() -> None:
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         future = executor.submit(executor.shutdown)
         with pytest.raises(RuntimeError, match=r"its own cannot wait for that, use .*wait=False"):
             future.result(PATIENCE)
@@ -259,7 +260,7 @@ def test_stuck_initializers_do_not_hold_up_an_end_by_an_exception(
     held_thread_call: type[HeldThreadCall],
 ) -> None:
     one, made = held_thread_call(), list[futures.Future[int]]()
-    with pytest.raises(OddError), Executor(1, initializer=one.stuck) as executor:
+    with pytest.raises(OddError), ThreadPoolExecutor(1, initializer=one.stuck) as executor:
         made.append(executor.submit(int))
         one.enter()
         raise OddError
@@ -267,7 +268,7 @@ def test_stuck_initializers_do_not_hold_up_an_end_by_an_exception(
     assert one.token.is_set()
 
 
-def _await(executor: Executor, func: Callable[[], None], how: str) -> Awaitable[None]:
+def _await(executor: ThreadPoolExecutor, func: Callable[[], None], how: str) -> Awaitable[None]:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(executor)
     if how == "to_thread":
@@ -275,7 +276,7 @@ def _await(executor: Executor, func: Callable[[], None], how: str) -> Awaitable[
     return loop.run_in_executor(executor if how == "run_in_executor" else None, func)
 
 
-async def _cancel(executor: Executor, held_thread_call: HeldThreadCall, how: str) -> None:
+async def _cancel(executor: ThreadPoolExecutor, held_thread_call: HeldThreadCall, how: str) -> None:
     task = asyncio.ensure_future(_await(executor, held_thread_call.cooperative, how))
     await _await(executor, held_thread_call.enter, how)
     task.cancel()
@@ -288,7 +289,7 @@ def test_cancelling_what_awaits_a_call_in_asyncio_asks_it_to_stop(
     held_thread_call: type[HeldThreadCall], how: str
 ) -> None:
     one = held_thread_call()
-    asyncio.run(_cancel(Executor(), one, how))
+    asyncio.run(_cancel(ThreadPoolExecutor(), one, how))
     assert one.left.is_set()  # the loop has waited for it
 
 
@@ -298,7 +299,7 @@ def test_the_loop_does_not_wait_for_a_cancelled_call_that_is_stuck(
     one = held_thread_call()
 
     async def main() -> None:
-        asyncio.get_running_loop().set_default_executor(Executor())
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
         async with asyncio.timeout(0.01):
             await asyncio.to_thread(one.stuck)
 

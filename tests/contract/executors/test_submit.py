@@ -1,4 +1,4 @@
-"""Where somebody has replaced `submit`, an Executor maps by it (rule 23)."""
+"""Where somebody has replaced `submit`, a ThreadPoolExecutor maps by it (rule 23)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor, Stopped
+from asyncrun import Stopped
+from asyncrun.futures import ThreadPoolExecutor
 from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 
 if TYPE_CHECKING:
@@ -38,25 +39,25 @@ class Tracer:
         return future
 
 
-class Traced(Executor):
+class Traced(ThreadPoolExecutor):
     """Has a `submit` of its own."""
 
 
 @pytest.fixture(params=["subclass", "instance", "class"])
 def traced(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Executor, Tracer]]:
+) -> Iterator[tuple[ThreadPoolExecutor, Tracer]]:
     """Make an executor in one of the ways in which `submit` is replaced."""
-    tracer = Tracer(Executor.submit)
+    tracer = Tracer(ThreadPoolExecutor.submit)
     match request.param:
         case "subclass":
             monkeypatch.setattr(Traced, "submit", tracer, raising=False)
-            executor: Executor = Traced(2)
+            executor: ThreadPoolExecutor = Traced(2)
         case "class":
-            monkeypatch.setattr(Executor, "submit", tracer)
-            executor = Executor(2)
+            monkeypatch.setattr(ThreadPoolExecutor, "submit", tracer)
+            executor = ThreadPoolExecutor(2)
         case _:
-            executor = Executor(2)
+            executor = ThreadPoolExecutor(2)
             tracer = Tracer(executor.submit)
             monkeypatch.setattr(executor, "submit", tracer)
     with executor:
@@ -64,7 +65,7 @@ def traced(
 
 
 # rule 23
-def test_a_map_submits_each_item_at_the_call(traced: tuple[Executor, Tracer]) -> None:
+def test_a_map_submits_each_item_at_the_call(traced: tuple[ThreadPoolExecutor, Tracer]) -> None:
     executor, tracer = traced
     results = executor.map(pow, [2, 3, 4], [3, 2, 1])
     assert len(tracer.futures) == 3
@@ -72,7 +73,9 @@ def test_a_map_submits_each_item_at_the_call(traced: tuple[Executor, Tracer]) ->
     assert [future.result() for future in tracer.futures] == [8, 9, 4]
 
 
-def test_a_map_with_a_buffersize_submits_as_it_is_read(traced: tuple[Executor, Tracer]) -> None:
+def test_a_map_with_a_buffersize_submits_as_it_is_read(
+    traced: tuple[ThreadPoolExecutor, Tracer],
+) -> None:
     executor, tracer = traced
     results = executor.map(str, range(9), buffersize=2)
     counts = [len(tracer.futures)]
@@ -83,7 +86,7 @@ def test_a_map_with_a_buffersize_submits_as_it_is_read(traced: tuple[Executor, T
 
 
 def test_the_end_of_a_map_cancels_its_futures(
-    traced: tuple[Executor, Tracer], held_thread_call: type[HeldThreadCall]
+    traced: tuple[ThreadPoolExecutor, Tracer], held_thread_call: type[HeldThreadCall]
 ) -> None:
     executor, tracer = traced
     made = [held_thread_call() for _ in range(3)]
@@ -98,7 +101,7 @@ def test_the_end_of_a_map_cancels_its_futures(
 
 
 def test_a_time_out_tells_what_took_too_long(
-    traced: tuple[Executor, Tracer], held_thread_call: type[HeldThreadCall]
+    traced: tuple[ThreadPoolExecutor, Tracer], held_thread_call: type[HeldThreadCall]
 ) -> None:
     executor, _ = traced
     one = held_thread_call()
@@ -111,7 +114,7 @@ def test_a_time_out_tells_what_took_too_long(
         wait_until(lambda: not executor.calls())
 
 
-def test_a_call_may_raise_a_time_out_itself(traced: tuple[Executor, Tracer]) -> None:
+def test_a_call_may_raise_a_time_out_itself(traced: tuple[ThreadPoolExecutor, Tracer]) -> None:
     executor, _ = traced
     error = TimeoutError("my own")
 
@@ -123,7 +126,7 @@ def test_a_call_may_raise_a_time_out_itself(traced: tuple[Executor, Tracer]) -> 
     assert caught.value is error
 
 
-def test_an_error_does_not_keep_its_future(traced: tuple[Executor, Tracer]) -> None:
+def test_an_error_does_not_keep_its_future(traced: tuple[ThreadPoolExecutor, Tracer]) -> None:
     executor, tracer = traced
     gc.collect()
     gc.disable()
@@ -138,10 +141,10 @@ def test_an_error_does_not_keep_its_future(traced: tuple[Executor, Tracer]) -> N
 
 
 def test_a_submit_that_was_put_back_is_used_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Executor(2) as executor:
-        tracer = Tracer(Executor.submit)
+    with ThreadPoolExecutor(2) as executor:
+        tracer = Tracer(ThreadPoolExecutor.submit)
         with monkeypatch.context() as patch:
-            patch.setattr(Executor, "submit", tracer)
+            patch.setattr(ThreadPoolExecutor, "submit", tracer)
             assert list(executor.map(str, range(3))) == ["0", "1", "2"]
         assert list(executor.map(str, range(3))) == ["0", "1", "2"]
     assert len(tracer.futures) == 3
@@ -157,7 +160,7 @@ def test_a_progress_bar_that_counts_in_submit_counts_every_item() -> None:
             done.append(threading.get_ident())
 
     def thread_map(func: Callable[[int], str], *iterables: Any, **options: Any) -> list[str]:
-        with Executor(max_workers=2, initializer=str, initargs=(1,)) as executor:
+        with ThreadPoolExecutor(max_workers=2, initializer=str, initargs=(1,)) as executor:
             submit: Callable[..., Future[Any]] = executor.submit
 
             def counted(*args: Any, **kwargs: Any) -> Future[Any]:

@@ -1,6 +1,6 @@
-"""A ThreadPoolExecutor and an Executor, alike in what `concurrent.futures` documents.
+"""The standard library's ThreadPoolExecutor and ours, alike in what `concurrent.futures` documents.
 
-Where an `Executor` differs on purpose is the business of ``test_executor`` beside this folder.
+Where ours differs on purpose is the business of ``test_executor`` beside this folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 import pytest
 
-from asyncrun import Executor
+from asyncrun import futures
 from tests.contract.conftest import PATIENCE
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ T = TypeVar("T")
 REFUSED = "cannot schedule new futures after shutdown"
 
 
-class Counting(Executor):
-    """An `Executor` with a ``submit`` of its own, as progress bars make one."""
+class Counting(futures.ThreadPoolExecutor):
+    """Our executor with a ``submit`` of its own, as progress bars make one."""
 
     submitted = 0
 
@@ -34,10 +34,14 @@ class Counting(Executor):
         return super().submit(fn, *args, **kwargs)
 
 
-EXECUTORS: list[type[ThreadPoolExecutor]] = [ThreadPoolExecutor, Executor, Counting]
+EXECUTORS: list[type[ThreadPoolExecutor]] = [
+    ThreadPoolExecutor,
+    futures.ThreadPoolExecutor,
+    Counting,
+]
 
 
-@pytest.fixture(params=EXECUTORS, ids=[each.__name__ for each in EXECUTORS])
+@pytest.fixture(params=EXECUTORS, ids=["stdlib", "ours", "counting"])
 def executor_class(request: pytest.FixtureRequest) -> type[ThreadPoolExecutor]:
     executor_class: type[ThreadPoolExecutor] = request.param
     return executor_class

@@ -1,4 +1,4 @@
-"""A ThreadPoolExecutor and an Executor are alike: threads, ends, and asyncio."""
+"""The two ThreadPoolExecutors are alike: threads, ends, and asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor
 from tests.contract.conftest import PATIENCE, HeldThreadCall, wait_until
 from tests.contract.stdlib_parity.conftest import REFUSED, Alone, threads_of
 
@@ -110,8 +109,7 @@ def test_without_a_prefix_each_executor_has_names_of_its_own(
     assert len(set(names)) == 4
     assert [name.rpartition("_")[2] for name in names] == ["0", "1"] * 2
     assert len({name.rpartition("_")[0] for name in names}) == 2
-    kind = "Executor" if issubclass(executor_class, Executor) else "ThreadPoolExecutor"
-    assert all(name.startswith(f"{kind}-") for name in names)
+    assert all(name.startswith("ThreadPoolExecutor-") for name in names)
 
 
 def test_each_thread_first_calls_the_initializer_once(

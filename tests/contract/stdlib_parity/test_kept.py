@@ -1,4 +1,4 @@
-"""A ThreadPoolExecutor and an Executor are alike: they keep nothing that nobody needs."""
+"""The two ThreadPoolExecutors are alike: they keep nothing that nobody needs."""
 
 from __future__ import annotations
 

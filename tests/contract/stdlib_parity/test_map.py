@@ -1,4 +1,4 @@
-"""A ThreadPoolExecutor and an Executor are alike: map."""
+"""The two ThreadPoolExecutors are alike: map."""
 
 from __future__ import annotations
 

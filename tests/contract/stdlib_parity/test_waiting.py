@@ -1,4 +1,4 @@
-"""A ThreadPoolExecutor and an Executor are alike: waiting for several calls, and asyncio."""
+"""The two ThreadPoolExecutors are alike: waiting for several calls, and asyncio."""
 
 from __future__ import annotations
 

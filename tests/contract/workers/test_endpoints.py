@@ -11,7 +11,7 @@ import pytest
 
 from asyncrun._core.stop import StopFlag, StopToken
 from asyncrun._workers.process.pool import ProcessPool
-from asyncrun._workers.remote.call import load_response
+from asyncrun._workers.remote.exchange import load_response
 from asyncrun._workers.remote.serialization import dumps
 from tests.contract import jobs
 from tests.contract.conftest import PATIENCE, wait_until

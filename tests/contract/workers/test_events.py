@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from asyncrun import Executor, Runner
+from asyncrun import Runner
 from asyncrun._core.events import observers, observing
+from asyncrun.futures import ThreadPoolExecutor
 from tests.contract import jobs
 from tests.contract.conftest import brought, runner_of, told
 
@@ -123,7 +124,7 @@ async def test_a_call_that_never_begins_is_not_seen(
 
 
 def test_calls_and_items_of_an_executor_are_seen(log: Log) -> None:
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         future = executor.submit(jobs.square, 3)
         failing = executor.submit(jobs.fail, "no")
         assert future.result() == 9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import signal
-from concurrent.futures import BrokenExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -113,25 +113,25 @@ if TYPE_CHECKING:
         ),
         (
             WorkerDied("crunch", 12, 3),
-            BrokenExecutor,
+            BrokenProcessPool,
             "the worker process of crunch (process 12) ended with status 3",
             {"name": "crunch", "pid": 12, "status": 3, "signum": None},
         ),
         (
             WorkerDied("crunch", 12, -11),
-            BrokenExecutor,
+            BrokenProcessPool,
             "the worker process of crunch (process 12) was killed by SIGSEGV",
             {"name": "crunch", "pid": 12, "status": None, "signum": 11},
         ),
         (
             WorkerDied("c", 12, -9),
-            BrokenExecutor,
+            BrokenProcessPool,
             "the worker process of c (process 12) was killed by SIGKILL; is there memory enough?",
             {"name": "c", "pid": 12, "status": None, "signum": 9},
         ),
         (
             WorkerDied("crunch", 12, -40),
-            BrokenExecutor,
+            BrokenProcessPool,
             "the worker process of crunch (process 12) was killed by signal 40",
             {"name": "crunch", "pid": 12, "status": None, "signum": 40},
         ),

@@ -1,4 +1,4 @@
-"""A KeyboardInterrupt may come at any line that an Executor runs in the main thread."""
+"""A KeyboardInterrupt may come at any line that a ThreadPoolExecutor runs in the main thread."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
 
-from asyncrun import Executor, stop_token
+from asyncrun import stop_token
 from asyncrun._core import batch
 from asyncrun._core.current import token_by_thread
-from asyncrun._executors import call, thread
+from asyncrun._executors import call, executor, thread
 from asyncrun._executors.maps import submitted
-from asyncrun._executors.pool import threads, work_item
+from asyncrun._executors.pool import threads, wakers, work_item
+from asyncrun.futures import ThreadPoolExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 PATIENCE = 30.0
-MODULES: list[ModuleType] = [batch, thread, call, work_item, threads, submitted]
+MODULES: list[ModuleType] = [batch, thread, executor, call, work_item, threads, wakers, submitted]
 FILES = {room.__file__ for room in MODULES}
 # Called by the interpreter when something is gone: it prints what they raise, and goes on.
-CALLBACKS = {thread._close.__code__}
+CALLBACKS = {executor._close.__code__}
 
 
 def _submit() -> None:
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         assert executor.submit(int).result(PATIENCE) == 0
 
 
@@ -45,7 +45,7 @@ def _cancel() -> None:
         inside.set()
         stop_token().sleep(PATIENCE)
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         running, waiting = executor.submit(cooperate), executor.submit(int)
         assert inside.wait(PATIENCE)
         assert waiting.cancel()
@@ -53,14 +53,14 @@ def _cancel() -> None:
 
 
 def _map() -> None:
-    with Executor(2) as executor:
+    with ThreadPoolExecutor(2) as executor:
         assert list(executor.map(int, "12")) == [1, 2]
         results: Any = executor.map(int, "123", buffersize=1)
         with contextlib.closing(results):  # else it is closed where errors are lost
             assert next(results) == 1
 
 
-class _Own(Executor):
+class _Own(ThreadPoolExecutor):
     """Maps by its `submit`."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -82,7 +82,7 @@ def _stop() -> None:
         inside.set()
         stop_token().sleep(PATIENCE)
 
-    with Executor(1) as executor:
+    with ThreadPoolExecutor(1) as executor:
         executor.map(cooperate, range(3))
         assert inside.wait(PATIENCE)
         executor.stop("enough")

@@ -1,4 +1,4 @@
-"""The pool behind an Executor: what happens just between two of its steps."""
+"""The pool behind a ThreadPoolExecutor: what happens just between two of its steps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrun import Executor, stop_token
+from asyncrun import stop_token
 from asyncrun._core.batch import FAILED, SUCCEEDED, Batch, Item
 from asyncrun._core.current import token_by_thread
 from asyncrun._core.stop import StopFlag
 from asyncrun._executors import at_exit
 from asyncrun._executors.call import Future, FutureCall
-from asyncrun._executors.maps.iterator import MapIterator, MapWorkItem
+from asyncrun._executors.maps.iterator import MapIterator
+from asyncrun._executors.maps.work_item import ThreadMapItem
 from asyncrun._executors.pool import threads as pool_module
+from asyncrun.futures import ThreadPoolExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -33,7 +35,7 @@ PATIENCE = 30.0
 
 @pytest.fixture
 def pool() -> Iterator[Pool]:
-    executor = Executor(1)
+    executor = ThreadPoolExecutor(1)
     yield executor._pool
     token_by_thread.pop(threading.get_ident(), None)  # what a test has run itself
     executor.stop()
@@ -53,7 +55,7 @@ class Queue(SimpleQueue[Any]):
 
 @pytest.mark.parametrize("how", ["submit", "map"])
 def test_what_is_added_while_the_pool_is_closed_is_refused(how: str) -> None:
-    executor = Executor(1)
+    executor = ThreadPoolExecutor(1)
     pool = executor._pool
 
     def close() -> None:
@@ -84,7 +86,7 @@ def test_an_item_that_is_added_while_the_pool_is_stopped_never_begins(
         put(batch, index, arg)
 
     monkeypatch.setattr(Batch, "put", put_and_stop)
-    executor = Executor(1)
+    executor = ThreadPoolExecutor(1)
     results = executor.map(call, range(2))
     go.set()
     assert next(results) is None
@@ -162,7 +164,7 @@ def test_what_begins_after_a_stop_has_looked_gives_way_at_once_and_is_no_reason_
             assert go.wait(PATIENCE)
             super().__setitem__(thread, job)
 
-    executor = Executor(1)
+    executor = ThreadPoolExecutor(1)
     executor._pool._active = AtWork()
     executor.submit(begun.append, 1)
     assert inside.wait(PATIENCE)
@@ -175,7 +177,9 @@ def test_what_begins_after_a_stop_has_looked_gives_way_at_once_and_is_no_reason_
 def test_a_reader_does_not_wait_for_an_item_that_has_just_got_its_outcome(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mapped: MapIterator[str] = MapIterator(pool, str, (), timeout=9, buffersize=None, owner=None)
+    mapped: MapIterator[str] = MapIterator(
+        pool, str, (), timeout=9, buffersize=None, owner=None, make_work_item=ThreadMapItem
+    )
     item = Item(mapped._batch, 0, "an item")
 
     @contextmanager
@@ -191,7 +195,13 @@ def test_a_reader_does_not_wait_for_an_item_that_has_just_got_its_outcome(
 def test_a_turn_looks_once_more_for_items_when_it_is_not_counted_any_longer(pool: Pool) -> None:
     done: list[int] = []
     mapped: MapIterator[None] = MapIterator(
-        pool, done.append, ((),), timeout=None, buffersize=None, owner=None
+        pool,
+        done.append,
+        ((),),
+        timeout=None,
+        buffersize=None,
+        owner=None,
+        make_work_item=ThreadMapItem,
     )
     batch = mapped._batch
 
@@ -201,7 +211,7 @@ def test_a_turn_looks_once_more_for_items_when_it_is_not_counted_any_longer(pool
             if not done:
                 batch.put(0, 7)
 
-    turn = MapWorkItem(batch, pool, mapped._context, single=False)
+    turn = ThreadMapItem(batch, pool, mapped._context, single=False)
     batch.consumers = Servers([turn])
     turn.run()
     assert done == [7]
@@ -216,7 +226,7 @@ def test_a_broken_pool_fails_what_waits_in_futures_and_maps() -> None:
         assert go.wait(PATIENCE)
         raise LookupError
 
-    executor = Executor(1, initializer=initialize)
+    executor = ThreadPoolExecutor(1, initializer=initialize)
     future = executor.submit(int)
     cancelled = executor.submit(int)
     results = executor.map(int, "12")
@@ -271,7 +281,7 @@ def test_an_interrupt_while_a_thread_starts_leaves_room_for_another(
         monkeypatch.setattr(threading.Thread, "start", start)
 
     for how in (interrupted, started):
-        with Executor(1) as executor:
+        with ThreadPoolExecutor(1) as executor:
             monkeypatch.setattr(threading.Thread, "start", how)
             with pytest.raises(KeyboardInterrupt):
                 executor.submit(int)
@@ -299,26 +309,26 @@ def test_no_more_threads_are_started_than_there_may_be(pool: Pool) -> None:
     for job in jobs:
         pool.add(job.future, job)
         pool._start_thread_if_needed()
-    assert len(pool.threads.union(pool._started())) == 1
+    assert len(pool.threads.union(pool.starting())) == 1
     go.set()
     assert all(job.future.result(PATIENCE) for job in jobs)
 
 
 def test_a_thread_that_was_never_started_is_not_waited_for(pool: Pool) -> None:
     pool._starting[threading.Thread()] = None
-    assert pool._started() == []
+    assert pool.starting() == []
     pool.close()
     pool.wait()
 
 
 def test_a_turn_that_fails_passes_over_what_only_wakes(pool: Pool) -> None:
     mapped: MapIterator[str] = MapIterator(
-        pool, str, ((),), timeout=None, buffersize=None, owner=None
+        pool, str, ((),), timeout=None, buffersize=None, owner=None, make_work_item=ThreadMapItem
     )
     mapped._batch.put(0, 1)
     mapped._batch.pending.put(None)
     mapped._batch.put(1, 2)
-    MapWorkItem(mapped._batch, pool, mapped._context, single=False).fail(LookupError())
+    ThreadMapItem(mapped._batch, pool, mapped._context, single=False).fail(LookupError())
     assert [item.state for item in mapped._batch.output] == [FAILED, FAILED]
 
 
@@ -355,7 +365,7 @@ def test_the_end_looks_again_after_the_grace_for_work_that_has_got_room(
 def test_waking_wakes_each_waiter_once(pool: Pool) -> None:
     waker = threading.Lock()
     waker.acquire()
-    pool._wakers[waker] = None
+    pool._wakers._wakers[waker] = None
     pool.wake()
     pool.wake()
     assert waker.acquire(timeout=0)
@@ -377,7 +387,7 @@ def test_an_executor_that_is_made_while_the_interpreter_ends_takes_nothing(
     monkeypatch.setattr(pool_module, "interpreter_exiting", exiting := threading.Event())
     exiting.set()
     with pytest.raises(RuntimeError, match="after interpreter shutdown"):
-        Executor().submit(int)
+        ThreadPoolExecutor().submit(int)
 
 
 def test_without_a_way_to_come_before_other_exit_handlers_it_is_one_of_them(

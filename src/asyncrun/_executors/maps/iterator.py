@@ -1,4 +1,4 @@
-"""`Executor.map`: items of a batch as work items of a pool, and their iterator.
+"""The iterator of an executor's ``map``.
 
 Rule of this module: the results come through a batch, as those of `Runner.map` do, because a future
 for each item would cost ten times as much. Their order, errors and time-outs are those of
@@ -10,27 +10,21 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from concurrent import futures
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from itertools import islice
-from queue import Empty
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
-from ..._core.batch import DISCARDED, FAILED, PENDING, SUCCEEDED, Batch
-from ..._core.current import token_by_thread
+from ..._core.batch import DISCARDED, PENDING, SUCCEEDED, Batch
 from ..._core.errors import CallTimeoutError
-from ..._core.stop import StopFlag, StopToken
-from ..._workers.thread.item_loop import ItemRunner
-from ..pool.work_item import WorkItem
+from .work_item import MapWorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from contextvars import Context
 
     from ..._core.batch import Item
-    from ..._core.registry import RunningCall
     from ..pool.threads import Pool
 
 T = TypeVar("T")
@@ -45,90 +39,6 @@ def _star_call(func: Callable[..., T], args: tuple[object, ...]) -> T:
 
 
 @final
-class MapWorkItem(ItemRunner, WorkItem):
-    """Items of a map, one after the other in one thread: all that are there, or just one.
-
-    What is submitted to the pool after them has its place behind them in the queue.
-
-    Args:
-        batch: The items.
-        pool: Where they run.
-        context: What each gets a copy of.
-        single: Whether it is for one item.
-    """
-
-    __slots__ = ("_context", "_pool", "_single")
-
-    def __init__(self, batch: Batch[Any], pool: Pool, context: Context, *, single: bool) -> None:
-        super().__init__(batch)
-        self._pool = pool
-        self._context = context
-        self._single = single
-        self.token: StopToken = StopFlag()
-
-    def run(self) -> None:
-        """See `WorkItem.run`."""
-        self.thread = threading.get_ident()
-        token_by_thread[self.thread] = self
-        self._pool.waiting.pop(self, None)
-        try:
-            self._take()
-        finally:
-            del token_by_thread[self.thread]
-
-    def _take(self) -> None:
-        take, copy = self.batch.pending.get_nowait, self._context.copy
-        while True:
-            try:
-                item = take()
-            except Empty:
-                if self._try_finish():
-                    return
-                continue
-            if item is not None:
-                copy().run(self.call, item)
-                item = None  # not to be kept
-            if self._single:
-                return
-
-    def _try_finish(self) -> bool:
-        # To add an item: queue it, then read `consumers`.
-        # Here: leave `consumers`, then read the queue.
-        if self._single:
-            return True
-        servers = self.batch.consumers
-        servers.remove(self)
-        if self.batch.pending.empty():
-            return True
-        servers.append(self)
-        return False
-
-    def cancel_pending(self) -> None:
-        """See `WorkItem.cancel_pending`."""
-        self._pool.waiting.pop(self, None)
-        self.batch.closed = True
-        self.batch.drop_pending()
-        self.batch.notify_reader()
-
-    def fail(self, error: Exception) -> None:
-        """See `WorkItem.fail`."""
-        self._pool.waiting.pop(self, None)
-        batch = self.batch
-        with suppress(Empty):
-            while True:
-                if (item := batch.pending.get_nowait()) is not None:
-                    batch.set_outcome(item, FAILED, error)
-
-    def stop(self, reason: str | None) -> None:
-        """See `WorkItem.stop`."""
-        self.batch.close(reason)
-
-    def running_calls(self) -> list[RunningCall]:
-        """See `WorkItem.running_calls`: the batch is registered itself."""
-        return []
-
-
-@final
 class MapIterator(Generic[T]):
     """The results of a map.
 
@@ -139,6 +49,7 @@ class MapIterator(Generic[T]):
         timeout: Seconds that all of it may take, or None.
         buffersize: How many items may be taken ahead of the reader; None means all.
         owner: What is to live as long as further items are to be added.
+        make_work_item: Makes a `MapWorkItem`.
     """
 
     def __init__(
@@ -150,8 +61,10 @@ class MapIterator(Generic[T]):
         timeout: float | None,
         buffersize: int | None,
         owner: object,
+        make_work_item: Callable[..., MapWorkItem],
     ) -> None:
         self._pool = pool
+        self._make_work_item = make_work_item
         self._timeout = timeout
         self._deadline = math.inf if timeout is None else time.monotonic() + timeout
         self._items = enumerate(
@@ -168,6 +81,8 @@ class MapIterator(Generic[T]):
         if len(iterables) != 1:
             self._batch.func = partial(_star_call, func)
         self._batch.closed = False
+        link = weakref.WeakMethod(self._add_late_consumer)  # the batch is not to keep its reader
+        self._batch.request_consumer = lambda: (add := link()) and add()
         self._context = copy_context()
         self._is_buffered = buffersize is not None
         self._owner = owner if self._is_buffered else None
@@ -193,14 +108,24 @@ class MapIterator(Generic[T]):
             pool.check_open()
             batch.put(index, arg)
             if self._is_buffered:
-                work_item = MapWorkItem(batch, pool, self._context, single=True)
+                work_item = self._make_work_item(batch, pool, self._context, single=True)
                 pool.add(work_item, work_item)
             elif len(batch.consumers) < pool.size:
-                work_item = MapWorkItem(batch, pool, self._context, single=False)
-                batch.consumers.append(work_item)
-                pool.add(work_item, work_item)
+                self._add_consumer()
             if batch.closed:  # in this very moment
                 batch.drop_pending()
+
+    def _add_consumer(self) -> None:
+        work_item = self._make_work_item(self._batch, self._pool, self._context, single=False)
+        self._batch.consumers.append(work_item)
+        self._pool.add(work_item, work_item)
+
+    def _add_late_consumer(self) -> None:
+        """Add a consumer for items that another one has put back, in that one's thread."""
+        if len(self._batch.consumers) < self._pool.size:
+            work_item = self._make_work_item(self._batch, self._pool, self._context, single=False)
+            self._batch.consumers.append(work_item)
+            self._pool.add_late(work_item)
 
     def _wait(self, item: Item[T]) -> None:
         while item.state is PENDING:

@@ -1,4 +1,4 @@
-"""Threads that take work from one queue: what an `Executor` is made of.
+"""Threads that take work from one queue: what the executors are made of.
 
 Rules of this module:
 
@@ -26,14 +26,16 @@ import time
 import weakref
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
+from ..._core.batch import do_nothing
 from ..._core.errors import ShutDownError, WrongStateError
 from ..._core.registry import register
+from .wakers import Wakers
 from .work_item import Initialization, WorkItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..._core.registry import RunningCall
     from ..._core.stop import StopToken
@@ -42,6 +44,14 @@ if TYPE_CHECKING:
 _pools: Final[set[weakref.ref[Pool]]] = set()
 interpreter_exiting: Final = threading.Event()
 """Whether the interpreter ends, and no pool takes more work."""
+
+
+@final
+class SnapshotSet(set[threading.Thread]):
+    """A set that may grow while others iterate over it, as they do over `ThreadPoolExecutor`'s."""
+
+    def __iter__(self) -> Iterator[threading.Thread]:
+        return iter(tuple(super().__iter__()))
 
 
 @final
@@ -54,48 +64,39 @@ class Pool:
         size: How many threads there may be.
         grace: Seconds to wait for calls that were asked to stop.
         initialize: What each thread does first, if anything.
+        make_broken_error: Makes the error of a pool whose initializer has failed.
 
     Attributes:
         queue: Job for whoever is free; a None only wakes whoever takes it.
         waiting: What has not begun, in its order, by what stands for it.
         threads: The threads that there are.
+        all_threads: The same, and those that have ended.
         closed: Whether it takes no more work.
+        wake: Has the waiters for the end look again; from any thread or handler.
         stopped: Whether what it has is to be stopped; work that begins looks, and stops itself.
         reason: Why.
-        owner_ref: What closes the pool when its user is gone.
+        owner_ref: A weak reference to the executor, which closes the pool when that is gone.
+        on_thread_end: What each thread does last, with this pool.
+        on_fork: What a forked child does, before it begins with nothing.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_active",
-        "_ended",
-        "_idle",
-        "_initialize",
-        "_is_abandoned",
-        "_is_broken",
-        "_name",
-        "_numbers",
-        "_prefix",
-        "_starting",
-        "_wakers",
-        "closed",
-        "grace",
-        "owner_ref",
-        "queue",
-        "reason",
-        "size",
-        "stopped",
-        "threads",
-        "waiting",
-    )
+    __slots__ = ("__weakref__", "_active", "_ended", "_idle", "_initialize", "_is_abandoned",
+                 "_is_broken", "_make_broken_error", "_name", "_numbers", "_prefix",
+                 "_starting", "_wakers", "all_threads", "closed", "grace", "on_fork",
+                 "on_thread_end", "owner_ref", "queue", "reason", "size", "stopped", "threads",
+                 "waiting", "wake")  # fmt: skip
 
     queue: SimpleQueue[WorkItem | None]
     waiting: dict[object, WorkItem]
+    wake: Callable[[], None]
     threads: set[threading.Thread]
+    all_threads: set[threading.Thread]
     closed: bool
     stopped: bool
     reason: str | None
-    owner_ref: object
+    owner_ref: Callable[[], Any]
+    on_thread_end: Callable[[Pool], object]
+    on_fork: Callable[[], object]
 
     def __init__(
         self,
@@ -105,12 +106,16 @@ class Pool:
         size: int,
         grace: float,
         initialize: Callable[[], object] | None,
+        make_broken_error: Callable[[], Exception],
     ) -> None:
         self._name = name
         self._prefix = prefix
         self.size: int = size
         self.grace: float = grace
         self._initialize = initialize
+        self._make_broken_error = make_broken_error
+        self.owner_ref = self.on_fork = do_nothing
+        self.on_thread_end = lambda _: None
         self.closed = self.stopped = False
         self._is_broken = False
         self._is_abandoned = False
@@ -125,13 +130,16 @@ class Pool:
 
     def reset_after_fork(self) -> None:
         """Begin with nothing: as after a fork, when the threads are in another process."""
+        self.on_fork()
         self.queue = SimpleQueue()
         self.waiting = {}
         self.threads = set()
+        self.all_threads = SnapshotSet()
         self._idle: dict[threading.Thread, None] = {}
         self._starting: dict[threading.Thread, None] = {}
         self._ended: list[threading.Thread] = []
-        self._wakers: dict[threading.Lock, None] = {}
+        self._wakers = Wakers()
+        self.wake = self._wakers.wake
         self._active: dict[threading.Thread, WorkItem] = {}
         self._numbers = itertools.count()
         register(self)
@@ -141,12 +149,12 @@ class Pool:
 
         Raises:
             ShutDownError: It takes none (a `RuntimeError`).
-            BrokenThreadPool: Its initializer has failed (a `RuntimeError`).
+            BrokenExecutor: Its initializer has failed (a `RuntimeError`).
         """
         if not self.closed:
             return
         if self._is_broken:
-            raise _broken()
+            raise self._make_broken_error()
         if interpreter_exiting.is_set():
             raise ShutDownError(self, "ends with the interpreter", "interpreter shutdown")
         what = f"was stopped: {self.reason}" if self.reason else "was shut down"
@@ -161,7 +169,7 @@ class Pool:
 
         Raises:
             ShutDownError: It was closed meanwhile (a `RuntimeError`).
-            BrokenThreadPool: Its initializer has failed meanwhile (a `RuntimeError`).
+            BrokenExecutor: Its initializer has failed meanwhile (a `RuntimeError`).
             RuntimeError: It has no thread, and the system gives it none.
         """
         try:
@@ -178,6 +186,17 @@ class Pool:
             self._take_back(key, item)
             self.check_open()
 
+    def add_late(self, item: WorkItem) -> None:
+        """Add something that belongs to what runs, in the thread of that; the pool may be closed.
+
+        Args:
+            item: What to do.
+        """
+        self.waiting[item] = item
+        self.queue.put(item)
+        with suppress(RuntimeError):  # the system gives no thread: this one will get to it
+            self._start_thread_if_needed()
+
     def _take_back(self, key: object, item: WorkItem) -> None:
         item.cancel_pending()
         self.waiting.pop(key, None)
@@ -186,7 +205,7 @@ class Pool:
     def _start_thread_if_needed(self) -> None:
         """Start a thread if there is more work than threads that wait for it, or will soon."""
         # `add`: queue the item, then read `_idle`. A thread: leave `_idle`, then read the queue.
-        coming = self._started()
+        coming = self.starting()
         if self.queue.qsize() <= len(self._idle) + len(coming):
             return
         if len(self.threads.union(coming)) >= self.size:
@@ -199,7 +218,7 @@ class Pool:
             self._starting.pop(thread, None)
             raise
 
-    def _started(self) -> list[threading.Thread]:
+    def starting(self) -> list[threading.Thread]:
         """Return the threads that were started and have not asked for work yet."""
         # Where a KeyboardInterrupt has come before it was started, a thread has no identity.
         return [thread for thread in list(self._starting) if thread.ident is not None]
@@ -213,6 +232,7 @@ class Pool:
         if (number := next(self._numbers)) < self.size:
             thread.name = f"{self._prefix}_{number}"
             self.threads.add(thread)
+            self.all_threads.add(thread)
         try:
             if thread in self.threads and self._is_initialized(thread):
                 while (item := self._next(thread)) is not None:
@@ -223,6 +243,7 @@ class Pool:
             self.threads.discard(thread)
             self._starting.pop(thread, None)
             self.wake()
+            self.on_thread_end(self)
 
     def _run_item(self, item: WorkItem, thread: threading.Thread) -> None:
         self._active[thread] = item
@@ -238,24 +259,14 @@ class Pool:
             logging.getLogger("asyncrun").critical("%r: an error in a worker", self, exc_info=True)
         finally:
             del item, self._active[thread]  # the traceback of an error may hold this frame
-            if self._wakers:
-                self.wake()
+            self.wake()
 
     def _next(self, thread: threading.Thread) -> WorkItem | None:
         """Wait for work; give None when there will be no more."""
-        item, is_idle = None, False
-        try:
-            item = self.queue.get_nowait()
-        except Empty:
-            is_idle = True
-        if is_idle:  # outside of the handler: the error is not to be kept for so long
-            self._idle[thread] = None
-            self._starting.pop(thread, None)
-            item = self.queue.get()
-            self._idle.pop(thread, None)
-        if item is None:
+        while (item := self._take(thread)) is None:
             self.queue.put(None)
-            return None
+            if not self.waiting:  # else something was added late, and is in the queue behind
+                return None
         if self._starting:
             self._starting.pop(thread, None)
         if len(self.threads) < self.size:
@@ -263,19 +274,35 @@ class Pool:
                 self._start_thread_if_needed()
         return item
 
+    def _take(self, thread: threading.Thread) -> WorkItem | None:
+        with suppress(Empty):
+            return self.queue.get_nowait()
+        self._idle[thread] = None
+        self._starting.pop(thread, None)
+        try:
+            return self.queue.get()
+        finally:
+            self._idle.pop(thread, None)
+
     def _is_initialized(self, thread: threading.Thread) -> bool:
         if self._initialize is None:
             return True
         item = Initialization(self._initialize)
         self._run_item(item, thread)
         if item.has_failed:
-            self._is_broken = self.closed = True
-            with suppress(Empty):
-                while True:
-                    if (waiting := self.queue.get_nowait()) is not None:
-                        waiting.fail(_broken())
-            self.queue.put(None)
+            self.break_down()
         return not item.has_failed
+
+    def break_down(self) -> None:
+        """Take no more work, and fail what has not begun, for the initializer has failed."""
+        self._is_broken = self.closed = True
+        if (executor := self.owner_ref()) is not None:
+            executor._broken = str(self._make_broken_error())
+        with suppress(Empty):
+            while True:
+                if (waiting := self.queue.get_nowait()) is not None:
+                    waiting.fail(self._make_broken_error())
+        self.queue.put(None)
 
     def close(self) -> None:
         """Take no more work, and let the threads end when all of it is done."""
@@ -303,11 +330,12 @@ class Pool:
         self.close()
         self.wake()
 
-    def wait(self, *, pending: bool = True) -> None:
+    def wait(self, *, pending: bool = True, check: Callable[[], object] = do_nothing) -> None:
         """Wait until every thread has ended, or is stuck.
 
         Args:
             pending: Whether also to wait for work that no thread is free for.
+            check: Ends the wait if it raises; it is called again after each `wake`.
 
         Raises:
             WrongStateError: This is a thread of the pool (a `RuntimeError`).
@@ -316,9 +344,9 @@ class Pool:
             hint = "a call of its own cannot wait for that, use shutdown(wait=False)"
             raise WrongStateError(self, "ends when its calls have ended", hint)
         while True:
-            self._wait_while(lambda: self._is_busy(pending=pending), None)
+            self._wakers.wait_while(lambda: self._is_busy(pending=pending), None, check)
             if not self._is_abandoned:
-                self._wait_while(self._is_ending, time.monotonic() + self.grace)
+                self._wakers.wait_while(self._is_ending, time.monotonic() + self.grace, check)
             if not self._is_busy(pending=pending):  # what has ended may have made room for more
                 break
         self._is_abandoned = True
@@ -334,14 +362,8 @@ class Pool:
         Returns:
             How many threads still run such a call.
         """
-        self._wait_while(lambda: self._is_busy(pending=False), deadline)
+        self._wakers.wait_while(lambda: self._is_busy(pending=False), deadline)
         return sum(token is None or not token._set for token in self._active_tokens(self.threads))
-
-    def wake(self) -> None:
-        """Notify the waiters for the end, so that they look again; from any thread."""
-        for waker in list(self._wakers):
-            with suppress(RuntimeError):  # somebody else has
-                waker.release()
 
     def is_busy(self) -> bool:
         """See `CallSource.is_busy`."""
@@ -351,39 +373,19 @@ class Pool:
         """See `CallSource.running_calls`."""
         return [call for item in list(self._active.values()) for call in item.running_calls()]
 
-    def _wait_while(self, busy: Callable[[], bool], deadline: float | None) -> None:
-        waker = threading.Lock()
-        waker.acquire()
-        self._wakers[waker] = None
-        try:
-            while busy():
-                left = -1.0 if deadline is None else deadline - time.monotonic()
-                if deadline is not None and left <= 0:
-                    return
-                waker.acquire(timeout=min(left, threading.TIMEOUT_MAX))
-        finally:
-            del self._wakers[waker]
-
     def _is_busy(self, *, pending: bool) -> bool:
         waits = bool(self.waiting)  # first: what begins after this has a thread
-        tokens = self._active_tokens(self.threads.union(self._started()))
+        tokens = self._active_tokens(self.threads.union(self.starting()))
         if any(token is None or not token._set for token in tokens):
             return True
         return pending and waits
 
     def _is_ending(self) -> bool:
-        return any(
-            token is None or token._is_cooperative() for token in self._active_tokens(self.threads)
-        )
+        active = [self._active.get(thread) for thread in list(self.threads)]
+        return any(item is None or item.is_ending() for item in active)
 
     def _active_tokens(self, threads: set[threading.Thread]) -> list[StopToken | None]:
         return [getattr(self._active.get(thread), "token", None) for thread in list(threads)]
-
-
-def _broken() -> Exception:
-    from concurrent.futures.thread import BrokenThreadPool  # noqa: PLC0415
-
-    return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore")
 
 
 def pools() -> list[Pool]:

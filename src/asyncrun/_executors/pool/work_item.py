@@ -50,6 +50,11 @@ class WorkItem(ABC):
         """Fail what has not started, because the pool cannot run it."""
         ...
 
+    def is_ending(self) -> bool:
+        """Return whether it is likely to end soon after it was asked to stop, or is to begin."""
+        token: StopToken | None = getattr(self, "token", None)
+        return token is None or token._is_cooperative()
+
     @abstractmethod
     def running_calls(self) -> list[RunningCall]:
         """Return the running calls, but for those that are registered in another way."""
@@ -75,7 +80,10 @@ class Initialization(WorkItem):
         except BaseException:  # noqa: ASYNC103 - whatever it is, the pool cannot be used
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
-            logging.getLogger("asyncrun").critical("a thread's initializer failed", exc_info=True)
+            # Where and how `concurrent.futures` logs it.
+            logging.getLogger("concurrent.futures").critical(
+                "Exception in initializer:", exc_info=True
+            )
         else:
             self.has_failed = False
         finally:

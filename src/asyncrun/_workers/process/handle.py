@@ -74,6 +74,7 @@ class WorkerProcess:
         calls_used: How many of them were not taken back.
         known_function: The function, pickled, that it knows already.
         reader: What hears it in an event loop, if anything does.
+        popen: The process; None before it is started.
 
     Raises:
         OSError: There are no more descriptors.
@@ -86,6 +87,7 @@ class WorkerProcess:
     calls_used: int
     known_function: bytes
     reader: ResponseReader | None
+    popen: subprocess.Popen[bytes] | None
 
     def __init__(
         self,
@@ -103,8 +105,9 @@ class WorkerProcess:
         self._revoked = 0
         self._initializer = initializer
         self._grace = grace
+        self._term_timeout = TERM_TIMEOUT
         self._bootstrap = bootstrap
-        self._popen: subprocess.Popen[bytes] | None = None
+        self.popen = None
         self._lifeline: tuple[int, ...] = ()
         self._permit_epoch = 0
         self._unanswered = 0
@@ -127,7 +130,9 @@ class WorkerProcess:
             if exc.returncode is None:
                 raise
             how = describe_exit(max(exc.returncode, 0), -min(exc.returncode, 0) or None)
-            raise WorkerStartError(name, f"it {how} as it began") from None
+            failure = WorkerStartError(name, f"it {how} as it began")
+            failure.has_begun = True
+            raise failure from None
         if frame is not None and frame.is_error:
             what = str(frame.extra, "utf-8")
             try:
@@ -138,7 +143,9 @@ class WorkerProcess:
                 why = f"there {what} raised {type(error).__name__}: {error}"
                 if isinstance(error, WorkerStartError):
                     why = error.why
-                raise WorkerStartError(name, why) from exc  # noqa: ASYNC104
+                failure = WorkerStartError(name, why)
+                failure.has_begun = True
+                raise failure from exc  # noqa: ASYNC104
 
     def _spawn(self, name: str) -> bytes:
         """Start it, and return the initializer as it is to be sent."""
@@ -151,10 +158,10 @@ class WorkerProcess:
             bootstrap = partial(
                 self._bootstrap, shared_flag_fd=context.inherit(self.channels.shared_flag_fd)
             )
-            self._popen, self._lifeline = spawn_worker(self.channels.child_ends, bootstrap, context)
+            self.popen, self._lifeline = spawn_worker(self.channels.child_ends, bootstrap, context)
         except OSError as exc:
             raise WorkerStartError(name, str(exc)) from exc
-        self.pid = self._popen.pid
+        self.pid = self.popen.pid
         self.location = f"process {self.pid}"
         self.channels.connect(self.pid)
         self._unanswered = 1
@@ -162,7 +169,18 @@ class WorkerProcess:
 
     def is_alive(self) -> bool:
         """Return whether it runs."""
-        return self._popen is not None and self._popen.poll() is None
+        return not self._reaped and self.popen is not None and self.popen.poll() is None
+
+    def kill_soon(self, *, at_once: bool) -> None:
+        """Have its thread end it without a time of grace, once its call is asked to stop.
+
+        Args:
+            at_once: Whether by SIGKILL alone.
+        """
+        self._grace = 0.0
+        self._term_timeout = 0.0 if at_once else TERM_TIMEOUT
+        self._stop_sequence.cut_short()
+        self.wake()
 
     def is_usable(self) -> bool:
         """See `Endpoint.is_usable`."""
@@ -181,14 +199,14 @@ class WorkerProcess:
         Returns:
             Its return code.
         """
-        popen = self._popen
+        popen = self.popen
         self.channels.has_ended = True
         if popen is None or self._reaped:  # its id may be that of another one by now
             self.close_fds()
             return popen.returncode or 0 if popen is not None else 0
         try:
             wait_until(lambda: popen.poll() is not None, timeout)
-            terminate_group(popen)
+            terminate_group(popen, self._term_timeout)
             self._reaped = True
             return popen.returncode or 0
         finally:
@@ -370,6 +388,7 @@ def _after_fork() -> None:
     """Close, in a child that was forked, what leads to the parent's workers."""
     for link in list(_known):
         if (process := link()) is not None:
+            process._reaped = True  # the child is not to end it
             process.close_fds()
 
 

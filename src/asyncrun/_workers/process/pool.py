@@ -59,12 +59,20 @@ class ProcessPool:
         self._initializer = initializer
         self._max_calls = math.inf if max_calls is None else max_calls
         self._grace = grace
+        self._last_pickled: tuple[object, bytes] = None, b""
+        self._is_closed = False
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Begin with nothing: the processes are the parent's."""
         self._lock = threading.Lock()
         self._idle: dict[WorkerProcess, None] = {}
         self._in_use: dict[WorkerProcess, None] = {}
         self._returned = threading.Condition(self._lock)
-        self._last_pickled: tuple[object, bytes] = None, b""
-        self._is_closed = False
+
+    def processes(self) -> list[WorkerProcess]:
+        """Return the processes that there are."""
+        return [process for process in [*self._idle, *self._in_use] if process.pid]
 
     def acquire(self, name: str) -> WorkerProcess:
         """See `EndpointPool.acquire`."""

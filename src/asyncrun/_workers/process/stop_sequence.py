@@ -53,6 +53,12 @@ class StopSequence:
         self._requested_at = 0.0
         self._is_acknowledged = False
 
+    def cut_short(self) -> None:
+        """Give the call no time, from any thread."""
+        self._grace = 0.0
+        if self.deadline is not None:
+            self.deadline = self._requested_at
+
     def is_set(self) -> bool:
         """Return whether the flag is set."""
         return self.token._set

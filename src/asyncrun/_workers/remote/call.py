@@ -8,21 +8,17 @@ large or runs user code when unpickled.
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 from ..._core.call import SlotLease
-from ..._core.errors import SerializationError, Stopped
-from ..._core.registry import STARTING
-from ..._core.stop import StopCallback
-from .endpoint import SMALL, WorkerGone
-from .errors import WorkerDied
-from .serialization import dumps, has_no_globals, loads, pickles_by_name, raise_error
+from ..._core.errors import SerializationError
+from .endpoint import SMALL
+from .exchange import Exchange
+from .serialization import has_no_globals, pickles_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from contextlib import AbstractContextManager
 
     from ..._core.call import Call
     from ..._core.registry import RunningCall
@@ -30,12 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_ATTEMPTS: Final = 3
-"""How many processes may end before they begin a call: an idle one may be killed at any moment."""
-
 
 @final
-class RemoteCall(SlotLease[T]):
+class RemoteCall(Exchange[T], SlotLease[T]):
     """The lease of a thread that has a call run by a process.
 
     A call that takes no time to send is sent and waited for without a thread, which would take
@@ -49,27 +42,13 @@ class RemoteCall(SlotLease[T]):
         was_sent_inline: Whether it was sent by the event loop's thread.
     """
 
-    __slots__ = (
-        "_call",
-        "_claimed",
-        "_pickled",
-        "_pool",
-        "_process",
-        "_stop_callback",
-        "was_sent_inline",
-    )
-
     was_sent_inline: bool
+    _call: Call[T]
 
     def __init__(self, call: Call[T], pool: EndpointPool[Any]) -> None:
-        self._call = call
-        call.location = STARTING
-        self._pool = pool
+        super().__init__(call, pool)
         self._claimed = threading.Lock()
-        self._pickled: tuple[bytes, bytes] | None = None
-        self._process: Endpoint | None = None
         self.was_sent_inline = False
-        self._stop_callback: AbstractContextManager[None] = nullcontext()
 
     def subject(self) -> Call[T]:
         """See `SlotLease.subject`."""
@@ -140,68 +119,6 @@ class RemoteCall(SlotLease[T]):
         process.unread(frame)
         return None
 
-    def run(self) -> T:
-        """See `SlotLease.run`."""
-        call, attempts = self._call, MAX_ATTEMPTS
-        while True:
-            attempts -= 1
-            process = self._process
-            try:
-                if process is None:
-                    process = self._start()
-                return self.finish(cast("Response", process.receive(None)))
-            except WorkerGone as exc:
-                process = cast("Endpoint", process or self._process)
-                if exc.returncode is None:
-                    raise Stopped(call.token.reason) from None
-                if not (process.take_revoked() and attempts):
-                    raise WorkerDied(call.name, process.pid, exc.returncode) from None
-            finally:
-                self._release_process()
-
-    def finish(self, frame: Response) -> T:
-        """Return the result of a response, or raise its error."""
-        result: T = load_response(frame, self._call.function)
-        return result
-
-    def _start(self) -> Endpoint:
-        call = self._call
-        self._pickle()
-        process: Endpoint = self._pool.acquire(call.name)
-        self._attach(process)
-        if process.location is None:
-            process.set_current_call(1, call.token)
-            process.start(call.name)
-        self._send(process)
-        return process
-
-    def _attach(self, process: Endpoint) -> None:
-        self._process = process
-        self._stop_callback = StopCallback(self._call.token, process.wake, ())
-        self._stop_callback.__enter__()
-
-    def _release_process(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            self._stop_callback.__exit__(None, None, None)
-            self._pool.release(process)
-
-    def _pickle(self) -> tuple[bytes, bytes]:
-        call = self._call
-        if self._pickled is None:
-            arguments = dumps(call.args, f"an argument of {call.function}()")
-            self._pickled = self._pool.pickle_function(call.func, call.function), arguments
-        return self._pickled
-
-    def _send(self, process: Endpoint) -> None:
-        function, arguments = self._pickle()
-        call = self._call
-        call.location = process.location
-        process.set_current_call(process.last_call_id + 1, call.token)
-        if call.on_begin is not None:
-            call.on_begin()
-        process.send(function, arguments)
-
 
 MAX_INLINE_BYTES: Final = 4096
 """Characters or bytes of an argument that are sent in no time."""
@@ -227,10 +144,3 @@ def _is_small(value: object, depth: int) -> bool:
     if kind is dict:
         items = [*items, *cast("dict[object, object]", value).values()]
     return len(items) <= MAX_INLINE_ITEMS and all(_is_small(item, depth - 1) for item in items)
-
-
-def load_response(frame: Response, function: str) -> Any:
-    """Return the result of a response, or raise its error."""
-    if frame.is_error:
-        raise_error(frame.body, f"{function}()")
-    return loads(frame.body, f"the result of {function}()")

@@ -6,15 +6,16 @@ than all the rest of asyncrun. So only modules that start processes import this 
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from ..._core.errors import describe_exit
 
 
-class WorkerDied(BrokenExecutor):
+class WorkerDied(BrokenProcessPool):
     """A worker process ended under a call.
 
-    It is a `concurrent.futures.BrokenExecutor`, and so a `RuntimeError`. No other call is affected.
+    It is a `concurrent.futures.process.BrokenProcessPool`, for code that handles that, and so a
+    `concurrent.futures.BrokenExecutor` and a `RuntimeError`. No other call is affected.
 
     Args:
         name: The call's name.

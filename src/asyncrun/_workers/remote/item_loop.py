@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..._core.batch import FAILED, MISSING, SUCCEEDED, Item
 from ..._core.errors import SerializationError, Stopped, WorkerStartError
@@ -20,9 +20,9 @@ from ..._core.events import note_requeued, observers
 from ..._core.registry import STARTING
 from ..._core.stop import StopCallback
 from ..thread.item_loop import TIME_SLICE, ThreadItemLoop
-from .call import MAX_ATTEMPTS, load_response
 from .endpoint import SMALL, WorkerGone
 from .errors import WorkerDied
+from .exchange import MAX_ATTEMPTS, load_response
 from .serialization import dumps
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class InFlight(NamedTuple):
     size: int
 
 
-@final
 class RemoteItemLoop(ThreadItemLoop):
     """A lease in one thread, in which item after item of a batch is run by a process.
 

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
     from .error_chain import Record
 
+class PicklingFailedError(SerializationError, pickle.PicklingError):
+    """Something cannot be pickled; for those who handle what `pickle` raises."""
+
+
+class UnpicklingFailedError(SerializationError, pickle.UnpicklingError):
+    """Something cannot be unpickled; for those who handle what `pickle` raises."""
+
+
 _PACKAGE: Final = str(Path(__file__).parents[2])
 
 
@@ -48,7 +56,7 @@ def dumps(value: object, subject: str, pickle_it: Callable[[object], bytes] = _p
     try:
         return pickle_it(value)
     except Exception as exc:
-        raise SerializationError(subject, "pickled", one_line(exc)) from exc
+        raise PicklingFailedError(subject, "pickled", one_line(exc)) from exc
 
 
 def loads(content: memoryview | bytes, subject: str) -> Any:
@@ -67,7 +75,7 @@ def loads(content: memoryview | bytes, subject: str) -> Any:
     try:
         return pickle.loads(content)  # noqa: S301 - from a process of our own
     except Exception as exc:
-        raise SerializationError(subject, "unpickled", one_line(exc)) from exc
+        raise UnpicklingFailedError(subject, "unpickled", one_line(exc)) from exc
 
 
 def pickles_by_name(func: object) -> bool:

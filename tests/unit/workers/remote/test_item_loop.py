@@ -12,8 +12,8 @@ from asyncrun._core.errors import WorkerStartError
 from asyncrun._core.events import observing
 from asyncrun._workers.process.ipc.framing import CHUNK, Frame
 from asyncrun._workers.process.ipc.protocol import Code
-from asyncrun._workers.remote.call import MAX_ATTEMPTS
 from asyncrun._workers.remote.endpoint import WorkerGone
+from asyncrun._workers.remote.exchange import MAX_ATTEMPTS
 from asyncrun._workers.remote.item_loop import RemoteItemLoop
 from asyncrun._workers.remote.serialization import dumps, loads
 from asyncrun._workers.slots import SlotQueue

@@ -1,0 +1,1 @@
+"""The executor whose calls run in processes."""
