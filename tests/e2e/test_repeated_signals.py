@@ -150,7 +150,7 @@ def test_coreutils_timeout_lets_a_program_unwind(signame: str) -> None:
 # rule 5
 @pytest.mark.parametrize("call", ["polite", "stuck", "in_process"])
 def test_a_handler_that_cancels_a_task_is_seen_at_once_under_asyncio(
-    start: Callable[..., Child], tmp_path: object, call: str
+    start: Callable[..., Child], call: str
 ) -> None:
     child = start(PROGRAMS / "handler_that_cancels.py", "asyncio", call)
     child.expect()

@@ -9,9 +9,11 @@ from textwrap import indent
 
 from tests.conftest import PATIENCE, PROGRAMS
 
+PROCESSES = PROGRAMS / "processes"
+
 # The text of the module, so that what the workers call is the program's own.
 HEAD = (
-    (PROGRAMS / "processes" / "workload.py").read_text()
+    (PROCESSES / "workload.py").read_text()
     + """
 import asyncio, atexit, os, signal, subprocess, sys, threading, time
 from functools import partial
