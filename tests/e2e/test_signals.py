@@ -57,23 +57,7 @@ asyncrun.run(main, **run_options)
 def test_an_error_that_main_raises_while_unwinding_is_the_cause(
     start: Callable[..., Child], backend: str
 ) -> None:
-    child = start(
-        HEAD
-        + """
-async def main():
-    try:
-        say("ready")
-        await sleep_forever()
-    finally:
-        raise ValueError("disk full")
-try:
-    asyncrun.run(main, **run_options)
-except asyncrun.Interrupted as exc:
-    say(repr(exc.__cause__))
-    raise
-""",
-        backend,
-    )
+    child = start(PROGRAMS / "fails_as_it_unwinds.py", backend)
     child.expect()
     child.send(signal.SIGINT)
     line = "asyncrun: interrupted by SIGINT; as it ended, ValueError: disk full\n"
