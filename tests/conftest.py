@@ -31,6 +31,8 @@ BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 PATIENCE = 30.0
 """Seconds after which a test gives up; it only tells a hang from a slow machine."""
+PROGRAMS = Path(__file__).parent / "e2e" / "programs"
+"""Programs that tests start, where they are longer than ten lines."""
 
 
 def pytest_xdist_auto_num_workers() -> int:

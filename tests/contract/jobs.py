@@ -316,22 +316,6 @@ def recall() -> list[Any]:
     return state
 
 
-def count_up(number: int) -> int:
-    """Use a lock and a queue that the process was initialized with."""
-    lock, queue = state[0]
-    with lock:
-        queue.put(number)
-    return number
-
-
-def try_lock() -> bool:
-    lock, _ = state[0]
-    got: bool = lock.acquire(block=False)
-    if got:
-        lock.release()
-    return got
-
-
 def surroundings() -> dict[str, object]:
     """Return what a process has."""
     return {
@@ -340,67 +324,6 @@ def surroundings() -> dict[str, object]:
         "group": os.getpgrp(),
         "stdin": os.read(0, 1),
     }
-
-
-class FussyError(Exception):
-    """An error whose ``__init__`` wants something else than ``args``."""
-
-    def __init__(self, code: int, *, hint: str) -> None:
-        super().__init__(f"code {code}")
-        self.code = code
-        self.hint = hint
-
-
-def fuss(number: int) -> NoReturn:
-    error = FussyError(number, hint="look here")
-    error.add_note("a note from there")
-    raise error
-
-
-def deep_fail() -> NoReturn:
-    try:
-        fail("the first")
-    except LookupError as exc:
-        raise ValueError("the second") from exc
-
-
-class Sticky:
-    """Something that cannot be pickled."""
-
-    def __reduce__(self) -> NoReturn:
-        raise RuntimeError("I stay here")
-
-
-class Brittle:
-    """Something that can be pickled and not unpickled."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return fail, ("broken on its way",)
-
-
-def give_sticky(_: object = None) -> Sticky:
-    return Sticky()
-
-
-def give_brittle(_: object = None) -> Brittle:
-    return Brittle()
-
-
-def give_sticky_at_three(number: int) -> object:
-    return Sticky() if number == 3 else number
-
-
-class StickyError(Exception):
-    def __init__(self) -> None:
-        super().__init__(Sticky())
-
-
-def raise_sticky(_: object = None) -> NoReturn:
-    raise StickyError
-
-
-def identity(value: object) -> object:
-    return value
 
 
 def fork_and_return(path: str) -> int:

@@ -1,4 +1,4 @@
-"""The beginning of programs that tests write: ``HEAD + code``, run with a backend's name."""
+"""The beginning of short programs that tests write: ``HEAD + code``, run with a backend's name."""
 
 import os
 
@@ -6,15 +6,7 @@ HEAD = """
 import atexit, os, signal, sys, threading, time
 import anyio, asyncrun
 from anyio import CancelScope, get_cancelled_exc_class, sleep_forever
-
-def say(*words):
-    print(*words, flush=True)
-
-run_options = {
-    "asyncio": {},
-    "uvloop": {"backend_options": {"use_uvloop": True}},
-    "trio": {"backend": "trio"},
-}[sys.argv[1] if len(sys.argv) > 1 else "asyncio"]
+from common import run_options, say
 """
 
 LAST_LINE = "asyncrun: interrupted by SIGINT\n"

@@ -8,30 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PROGRAMS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sqlite_interrupt.py"
-
-LATE = """
-import runpy, sys, asyncrun
-
-example = runpy.run_path(sys.argv[1])
-
-def begin_late():
-    asyncrun.safe_point()  # so that the runner waits for this call
-    print("ready", flush=True)
-    asyncrun.stop_token().wait()
-    example["query"](example["ENDLESS"])
-
-async def main():
-    async with asyncrun.Runner() as runner:
-        await runner.run_sync(begin_late)
-
-asyncrun.run(main)
-"""
 
 
 def test_a_timeout_ends_the_query(start: Callable[..., Child]) -> None:
@@ -59,7 +43,7 @@ def test_a_signal_ends_the_query_and_nothing_is_left_running(
 
 
 def test_a_query_that_begins_after_the_stop_ends_too(start: Callable[..., Child]) -> None:
-    child = start(LATE, str(EXAMPLE))
+    child = start(PROGRAMS / "late_query.py", str(EXAMPLE))
     child.expect("ready")
     child.send(signal.SIGINT)
     status, output, errors = child.finish()

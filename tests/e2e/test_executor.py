@@ -7,30 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PROGRAMS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
 
+EXECUTOR = PROGRAMS / "executor"
+
 HEAD = """
 import asyncio, atexit, os, signal, sys, threading, time
 from asyncrun import safe_point, stop_token
 from asyncrun.futures import ThreadPoolExecutor
-
-def say(*words):
-    os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
-
-inside = threading.Semaphore(0)
-
-def stuck():
-    inside.release()
-    time.sleep(100)
-
-def wait_for(calls):
-    for _ in range(calls):
-        inside.acquire()
-    say("ready")
-
+from common import say
+from executor.calls import inside, stuck, wait_for
 atexit.register(say, "atexit")
 """
 
@@ -105,23 +96,7 @@ def test_asyncio_run_with_it_as_default_executor_ends_at_once(start: Callable[..
 def test_calls_that_heed_clean_up_before_an_interrupted_program_ends(
     start: Callable[..., Child],
 ) -> None:
-    child = start(
-        HEAD
-        + """
-def heed():
-    safe_point()
-    inside.release()
-    try:
-        stop_token().sleep(100)
-    finally:
-        say("cleaned up")
-with ThreadPoolExecutor(2) as executor:
-    executor.submit(heed)
-    executor.submit(heed)
-    wait_for(2)
-    executor.shutdown()
-"""
-    )
+    child = start(EXECUTOR / "cleans_up.py")
     child.expect()
     child.rest("futex")
     child.send(signal.SIGINT)
@@ -230,24 +205,7 @@ call.cancel()
 def test_what_waits_behind_a_call_that_heeds_is_done_at_a_normal_exit(
     start: Callable[..., Child],
 ) -> None:
-    child = start(
-        HEAD
-        + """
-def heed():
-    inside.release()
-    try:
-        stop_token().sleep(100)
-    finally:
-        while not executor._pool._wakers:  # the exit waits for it
-            time.sleep(0)
-        say("cleaned up")
-executor = ThreadPoolExecutor(1)
-call = executor.submit(heed)
-rest = [executor.submit(say, number) for number in range(3)]
-wait_for(1)
-call.cancel()
-"""
-    )
+    child = start(EXECUTOR / "waits_behind.py")
     status, output, errors = child.finish()
     assert (status, errors) == (0, "")
     assert output.split() == ["ready", "cleaned", "up", "0", "1", "2", "atexit"]
@@ -278,43 +236,7 @@ executor.stop()
 def test_a_forked_child_ends_and_may_use_the_executor_itself(
     start: Callable[..., Child], how: str
 ) -> None:
-    child = start(
-        HEAD
-        + f"""
-import multiprocessing, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-atexit.unregister(say)
-
-def in_child():
-    assert stop_token().is_set() is False
-    say("child", executor.submit(pow, 2, 3).result(), list(executor.map(int, "12")))
-    say("calls", len(executor.calls()))
-
-def fork():
-    if (pid := os.fork()) == 0:
-        in_child()
-        sys.exit() if {how!r} == "fork" else os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-executor = ThreadPoolExecutor(2)
-for _ in range(2):
-    executor.submit(stuck)
-if {how!r} != "fork in a call":
-    wait_for(2)
-if {how!r} == "fork":
-    say("parent", fork())
-elif {how!r} == "multiprocessing":
-    process = multiprocessing.get_context("fork").Process(target=in_child)
-    process.start()
-    process.join()
-    say("parent", process.exitcode)
-else:
-    other = ThreadPoolExecutor(1)
-    wait_for(2)
-    say("parent", other.submit(fork).result())
-os.kill(os.getpid(), signal.SIGTERM)
-"""
-    )
+    child = start(EXECUTOR / "forks.py", "asyncio", how)
     status, output, errors = child.finish()
     lines = ["ready", "child 8 [1, 2]", "calls 0", "parent 0"]
     assert output.splitlines() == lines, errors

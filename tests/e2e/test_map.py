@@ -7,46 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.snippets import HEAD, LAST_LINE
+from tests.conftest import PROGRAMS
+from tests.e2e.snippets import LAST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
 
-PROGRAM = (
-    HEAD
-    + """
-import itertools
-KIND = sys.argv[2]
-together = threading.Barrier(4, action=lambda: say("ready"))
-def item(number):
-    match KIND:
-        case "stuck" if number >= 100:
-            together.wait()
-            time.sleep(60)
-        case "heeding" if number >= 100:
-            asyncrun.safe_point()
-            together.wait()
-            asyncrun.stop_token().sleep(60)
-        case "looking":
-            asyncrun.safe_point()
-        case "short":
-            time.sleep(0.0001)
-    if number == 100:
-        say("ready")
-async def endless():
-    for number in itertools.count():
-        yield number
-async def main():
-    async with asyncrun.Runner(max_threads=4) as runner:
-        items = endless() if "async" in sys.argv else itertools.count()
-        async with runner.map(item, items, ordered="ordered" in sys.argv) as results:
-            async for _ in results:
-                pass
-asyncrun.run(main, **run_options)
-"""
-)
 STUCK_LINE = "asyncrun: left running: item, "
 
 
@@ -60,7 +28,7 @@ def test_a_signal_in_the_middle_of_an_endless_map_ends_it_at_once(
     options: list[str],
     signum: signal.Signals,
 ) -> None:
-    child = start(PROGRAM, backend, kind, *options)
+    child = start(PROGRAMS / "endless_map.py", backend, kind, *options)
     child.expect()
     child.send(signum)
     status, _, errors = child.finish()

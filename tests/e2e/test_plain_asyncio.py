@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.e2e.snippets import HEAD
+from tests.conftest import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,24 +14,7 @@ if TYPE_CHECKING:
 
 # rule 26
 def test_a_timeout_and_a_starved_call_work_under_asyncio_run(start: Callable[..., Child]) -> None:
-    child = start(
-        HEAD
-        + """
-import asyncio
-async def main():
-    async with asyncrun.Runner(max_threads=1, grace=0) as runner:
-        try:
-            await runner.run_sync(time.sleep, 60, timeout=0.1)
-        except asyncrun.CallTimeoutError as exc:
-            say(exc)
-        try:
-            async with asyncio.timeout(1.5):
-                await runner.run_sync(int)
-        except TimeoutError:
-            say("starved")
-asyncio.run(main())
-"""
-    )
+    child = start(PROGRAMS / "under_asyncio_run.py")
     status, output, errors = child.finish()
     assert (status, output) == (0, "sleep took longer than 0.1 s\nstarved\n")
     waits, left = errors.splitlines()

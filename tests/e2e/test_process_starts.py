@@ -10,34 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.worker_programs import HEAD, marked, program
+from tests.e2e.worker_programs import HEAD, PROCESSES, marked, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
 
-ASK = """
-async def main():
-    workers = ProcessWorkers(2{options})
-    async with Runner() as runner:
-        try:
-            await runner.run_sync(double, 1, worker=workers)
-        except RuntimeError as exc:
-            say(type(exc).__name__, exc)
-            say(repr(exc.__cause__))
-        say("calls", len(runner.calls()))
-asyncrun.run(main, **run_options)
-"""
-
 NOT = "WorkerStartError no worker process could be started for double: "
 
 
-def test_a_missing_interpreter_is_the_error_of_the_call(
-    start: Callable[..., Child], tmp_path: Path
-) -> None:
-    missing = "import multiprocessing\nmultiprocessing.set_executable('/no/such/python')\n"
-    child = start(program(tmp_path, "", missing + ASK.format(options="")))
+def test_a_missing_interpreter_is_the_error_of_the_call(start: Callable[..., Child]) -> None:
+    child = start(PROCESSES / "failing_start.py", "asyncio", "interpreter", "/no/such/python")
     status, output, errors = child.finish()
     assert (status, errors) == (0, "")
     first, cause, last = output.splitlines()
@@ -47,49 +31,19 @@ def test_a_missing_interpreter_is_the_error_of_the_call(
     assert last == "calls 0"
 
 
-def test_an_interpreter_that_is_none_is_the_error_of_the_call(
-    start: Callable[..., Child], tmp_path: Path
-) -> None:
-    other = "import multiprocessing\nmultiprocessing.set_executable('/bin/false')\n"
-    child = start(program(tmp_path, "", other + ASK.format(options="")))
+def test_an_interpreter_that_is_none_is_the_error_of_the_call(start: Callable[..., Child]) -> None:
+    child = start(PROCESSES / "failing_start.py", "asyncio", "interpreter", "/bin/false")
     said = f"{NOT}it ended with status 1 as it began\nNone\ncalls 0\n"
     assert child.finish() == (0, said, "")
 
 
 @pytest.mark.parametrize("what", ["descriptors", "processes"])
 def test_a_worker_that_the_system_refuses_is_the_error_of_the_call(
-    start: Callable[..., Child], tmp_path: Path, what: str
+    start: Callable[..., Child], what: str
 ) -> None:
-    refuse = {
-        "descriptors": """
-def refuse(kind=resource.RLIMIT_NOFILE):
-    resource.setrlimit(kind, (len(os.listdir("/proc/self/fd")) + 3, 4096))
-""",
-        "processes": """
-def refuse():
-    if os.getuid() == 0:  # who may start as many as it likes
-        os.setuid(61234)
-    resource.setrlimit(resource.RLIMIT_NPROC, (threading.active_count(), 4096))
-""",
-    }
-    main = """
-async def main():
-    workers = ProcessWorkers(2, max_tasks_per_child=1)
-    async with Runner() as runner:
-        await runner.run_sync(double, 1, worker=workers)  # a thread is there, and all modules
-        refuse()
-        for _ in range(2):
-            try:
-                await runner.run_sync(double, 1, worker=workers)
-            except RuntimeError as exc:
-                say(type(exc).__name__, exc)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-        say("calls", len(runner.calls()))
-asyncrun.run(main)
-"""
     environment = dict(os.environ)
     environment.pop("COVERAGE_PROCESS_CONFIG", None)  # which writes files, as another user too
-    child = start(program(tmp_path, "import resource\n" + refuse[what], main), env=environment)
+    child = start(PROCESSES / "refused_worker.py", "asyncio", what, env=environment)
     status, output, errors = child.finish()
     assert (status, errors) == (0, "")
     number = errno.EMFILE if what == "descriptors" else errno.EAGAIN
@@ -105,10 +59,9 @@ asyncrun.run(main)
     ],
 )
 def test_an_initializer_that_raises_is_the_error_of_the_call(
-    start: Callable[..., Child], tmp_path: Path, what: str, said: str
+    start: Callable[..., Child], what: str, said: str
 ) -> None:
-    bad = f"def bad():\n    {what}\n"
-    child = start(program(tmp_path, bad, ASK.format(options=", initializer=bad")))
+    child = start(PROCESSES / "failing_start.py", "asyncio", "initializer", what)
     status, output, errors = child.finish()
     assert (status, errors) == (0, "")
     first, cause, last = output.splitlines()
@@ -126,42 +79,23 @@ def test_an_initializer_that_raises_is_the_error_of_the_call(
 )
 @pytest.mark.parametrize("where", ["initializer", "main module"])
 def test_a_worker_that_dies_as_it_begins_is_the_error_of_the_call(
-    start: Callable[..., Child], tmp_path: Path, what: str, how: str, where: str
+    start: Callable[..., Child], what: str, how: str, where: str
 ) -> None:
-    bad = f"def bad():\n    {what}\n"
-    if where == "main module":
-        bad += "if __name__ == '__mp_main__':\n    bad()\n"
-    options = ", initializer=bad" if where == "initializer" else ""
-    child = start(program(tmp_path, bad, ASK.format(options=options)))
+    child = start(PROCESSES / "failing_start.py", "asyncio", where, what)
     assert child.finish() == (0, f"{NOT}it {how} as it began\nNone\ncalls 0\n", "")
 
 
-def test_an_error_of_a_worker_that_cannot_start_ends_a_map(
-    start: Callable[..., Child], tmp_path: Path
-) -> None:
-    bad = "def bad():\n    raise LookupError('no such shop')\n"
-    main = """
-async def main():
-    workers = ProcessWorkers(initializer=bad)
-    async with Runner() as runner:
-        try:
-            async with runner.map(double, range(100), worker=workers) as results:
-                async for _ in results:
-                    say("not reached")
-        except RuntimeError as exc:
-            say(exc)
-asyncrun.run(main)
-"""
-    child = start(program(tmp_path, bad, main))
+def test_an_error_of_a_worker_that_cannot_start_ends_a_map(start: Callable[..., Child]) -> None:
+    child = start(PROCESSES / "failing_start_for_a_map.py")
     said = "there the initializer bad() raised LookupError: no such shop"
     assert child.finish() == (0, f"{NOT.removeprefix('WorkerStartError ')}{said}\n", "")
 
 
 def test_a_main_module_that_raises_in_a_worker_is_the_error_of_the_call(
-    start: Callable[..., Child], tmp_path: Path
+    start: Callable[..., Child],
 ) -> None:
-    bad = "if __name__ != '__main__':\n    raise LookupError(__name__)\n"
-    child = start(program(tmp_path, bad, ASK.format(options="")))
+    what = "raise LookupError(__name__)"
+    child = start(PROCESSES / "failing_start.py", "asyncio", "main module", what)
     said = "there the main module raised LookupError: __mp_main__"
     cause = "LookupError('__mp_main__')"
     assert child.finish() == (0, f"{NOT}{said}\n{cause}\ncalls 0\n", "")
@@ -227,22 +161,7 @@ def test_a_program_without_a_name_calls_functions_of_modules_and_is_told_off_for
 ) -> None:
     (tmp_path / "tools.py").write_text("def triple(n): return 3 * n\n")
     (tmp_path / "folder").mkdir()
-    code = (
-        HEAD
-        + """
-sys.path.insert(0, os.getcwd())
-import tools
-async def main():
-    async with Runner(max_processes=1) as runner:
-        say(await runner.run_sync(tools.triple, 2, worker="process"))
-        try:
-            await runner.run_sync(double, 2, worker="process")
-        except TypeError as exc:
-            say(exc)
-        say(await runner.run_sync(tools.triple, 3, worker="process"))
-asyncrun.run(main)
-"""
-    )
+    code = (PROCESSES / "without_a_name.py").read_text()
     (tmp_path / "folder" / "__main__.py").write_text(code)
     if form == "-c":
         child = python(start, "-c", code, cwd=tmp_path)

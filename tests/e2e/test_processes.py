@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.worker_programs import all_gone, numbers, program
+from tests.e2e.worker_programs import PROCESSES, all_gone, numbers, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,50 +40,18 @@ async def main():
 
 # rule 18
 def test_a_call_that_cannot_be_sent_or_fails_gives_its_slot_back(
-    start: Callable[..., Child], tmp_path: Path, backend: str
+    start: Callable[..., Child], backend: str
 ) -> None:
-    main = """
-async def main():
-    begin = time.monotonic()
-    async with Runner(max_processes=1) as runner:
-        for _ in range(3):
-            for func, args in ((lambda: 1), ()), (double, (main(),)), (os.strerror, ("a",)):
-                try:
-                    await runner.run_sync(func, *args, worker="process")
-                except TypeError as exc:
-                    say(type(exc).__name__)
-                for arg in args:
-                    if not isinstance(arg, str):
-                        arg.close()
-            assert not runner.calls()
-            await runner.run_sync(double, 1, worker="process")
-    say(time.monotonic() - begin < 4)
-asyncrun.run(main, **run_options)
-"""
-    child = start(program(tmp_path, "", main), backend)
+    child = start(PROCESSES / "unsendable_calls.py", backend)
     said = "SerializationError\nSerializationError\nTypeError\n" * 3 + "True\n"
     assert child.finish() == (0, said, "")
 
 
 # rules 9 and 18
 def test_one_of_many_calls_that_fails_ends_the_runner_at_once(
-    start: Callable[..., Child], tmp_path: Path, backend: str
+    start: Callable[..., Child], backend: str
 ) -> None:
-    main = """
-async def main():
-    async with Runner(max_processes=1) as runner:
-        await runner.run_sync(double, 1, worker="process")
-        global begin
-        begin = time.monotonic()
-        runner.submit(os.strerror, "a", worker="process")
-        for number in range(10):
-            runner.submit(double, number, worker="process")
-try:
-    asyncrun.run(main, **run_options)
-except* TypeError as group:
-    say(time.monotonic() - begin < 4)
-"""
-    child = start(program(tmp_path, "", main), backend)
+    child = start(PROCESSES / "failing_call.py", backend)
     assert child.finish() == (0, "True\n", "")
 
 
@@ -91,25 +59,7 @@ except* TypeError as group:
 def test_items_behind_a_slow_one_go_to_another_process(
     start: Callable[..., Child], tmp_path: Path, backend: str
 ) -> None:
-    item = """
-def item(number):
-    if number == 50:
-        say("slow")
-        while not Path(folder, "go").exists():
-            time.sleep(0.001)
-    return number
-"""
-    main = """
-async def main():
-    async with Runner(max_processes=2) as runner:
-        async with runner.map(item, range(1000), worker="process", ordered=False) as results:
-            for _ in range(999):
-                assert await anext(results) != 50
-            say("the others are done")
-            say(await anext(results))
-asyncrun.run(main, **run_options)
-"""
-    child = start(program(tmp_path, f"folder = {str(tmp_path)!r}" + item, main), backend)
+    child = start(PROCESSES / "slow_item.py", backend, str(tmp_path / "go"))
     child.expect("slow", "the others are done")
     (tmp_path / "go").touch()
     assert child.finish() == (0, "50\n", "")
@@ -166,59 +116,10 @@ asyncrun.run(main)
     assert child.finish() == (0, "no end of line ('', b'') for the parent\n", "error")
 
 
-SHARED = """
-import multiprocessing
-from multiprocessing import shared_memory
-
-def share(*things):
-    global lock, queue, value, memory
-    lock, queue, value, memory = things
-
-def use(number):
-    with lock:
-        value.value += number
-        memory.buf[number] = number
-    queue.put(number)
-
-def attach(name):
-    block = shared_memory.SharedMemory(name=name)
-    got = bytes(block.buf[:10])
-    block.close()
-    return got
-
-def create():
-    block = shared_memory.SharedMemory(create=True, size=10)
-    block.buf[0] = 7
-    block.close()
-    return block.name
-"""
-
-
 def test_locks_queues_values_and_memory_are_shared_with_workers(
-    start: Callable[..., Child], tmp_path: Path
+    start: Callable[..., Child],
 ) -> None:
-    main = """
-context = multiprocessing.get_context("spawn")
-memory = shared_memory.SharedMemory(create=True, size=10)
-things = context.Lock(), context.Queue(), context.Value("i", 0), memory
-async def main():
-    workers = ProcessWorkers(2, initializer=share, initargs=things)
-    async with Runner() as runner:
-        async with runner.map(use, range(10), worker=workers) as results:
-            async for _ in results:
-                pass
-        say(sorted(things[1].get() for _ in range(10)) == list(range(10)), things[2].value)
-        say(bytes(memory.buf[:10]) == bytes(range(10)))
-        say(await runner.run_sync(attach, memory.name, worker=workers) == bytes(range(10)))
-        theirs = shared_memory.SharedMemory(await runner.run_sync(create, worker=workers))
-    say(theirs.buf[0])
-    theirs.close()
-    theirs.unlink()
-asyncrun.run(main)
-memory.close()
-memory.unlink()
-"""
-    child = start(program(tmp_path, SHARED, main))
+    child = start(PROCESSES / "shared_things.py")
     assert child.finish() == (0, "True 45\nTrue\nTrue\n7\n", "")
 
 
@@ -234,34 +135,9 @@ async def main():
             say(exc)
 asyncrun.run(main)
 """
-    status, output, errors = start(program(tmp_path, SHARED, main)).finish()
+    status, output, errors = start(program(tmp_path, "import multiprocessing", main)).finish()
     assert (status, errors) == (0, "")
     assert output.startswith("an argument of print() cannot be pickled: RuntimeError: Lock objects")
-
-
-CHILDREN = """
-import multiprocessing, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-
-def own(kind):
-    with multiprocessing.get_context(kind).Pool(2) as pool:
-        return pool.map(double, range(10))
-
-def fork():
-    if (pid := os.fork()) == 0:
-        os._exit(5)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-def shell():
-    return subprocess.run(["echo", "there"], capture_output=True, check=True).stdout
-
-async def nested():
-    async with Runner(max_processes=1) as runner:
-        return await runner.run_sync(double, 21, worker="process")
-
-def inner():
-    return anyio.run(nested)
-"""
 
 
 @pytest.mark.parametrize(
@@ -275,36 +151,16 @@ def inner():
     ids=["fork", "spawn", "subprocess", "runner"],
 )
 def test_a_call_may_have_children_of_its_own(
-    start: Callable[..., Child], tmp_path: Path, call: str, args: tuple[str], result: object
+    start: Callable[..., Child], call: str, args: tuple[str], result: object
 ) -> None:
-    main = f"""
-async def main():
-    async with Runner() as runner:
-        say(await runner.run_sync({call}, *{args!r}, worker="process") == {result!r})
-        await work(runner, 100)
-asyncrun.run(main)
-"""
-    child = start(program(tmp_path, CHILDREN, main))
-    assert child.finish() == (0, "True\nall right\n", "")
+    child = start(PROCESSES / "calls_with_children.py", "asyncio", call, *args)
+    assert child.finish() == (0, f"{result!r}\nall right\n", "")
 
 
 def test_a_forked_child_of_the_parent_may_end_freely(
-    start: Callable[..., Child], tmp_path: Path, backend: str
+    start: Callable[..., Child], backend: str
 ) -> None:
-    main = """
-async def main():
-    async with Runner(max_processes=2) as runner:
-        await work(runner, 100)
-        if (pid := os.fork()) == 0:
-            os._exit(5)
-        await work(runner, 100)
-        say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-        say(await runner.run_sync(fork))
-        say(await runner.run_sync(own, "fork") == list(range(0, 20, 2)))
-        await work(runner, 100)
-asyncrun.run(main, **run_options)
-"""
-    child = start(program(tmp_path, CHILDREN, main), backend)
+    child = start(PROCESSES / "parent_that_forks.py", backend)
     right = "all right\n"
     assert child.finish() == (0, f"{right}{right}5\n5\nTrue\n{right}", "")
 
@@ -313,6 +169,8 @@ def test_a_fork_in_a_call_that_does_not_end_where_it_should_answers_nothing(
     start: Callable[..., Child], tmp_path: Path
 ) -> None:
     stray = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
 def stray():
     return (os.fork() == 0) + 1
 """
@@ -324,48 +182,20 @@ async def main():
         await work(runner, 100)
 asyncrun.run(main)
 """
-    child = start(program(tmp_path, CHILDREN + stray, main))
+    child = start(program(tmp_path, stray, main))
     assert child.finish() == (0, "1\n1\n1\nall right\n", "")
 
 
 def test_a_runner_may_be_in_another_thread_and_there_may_be_more_than_one(
-    start: Callable[..., Child], tmp_path: Path, backend: str
+    start: Callable[..., Child], backend: str
 ) -> None:
-    main = """
-async def main():
-    async with Runner(max_processes=1) as first, Runner(max_processes=1) as second:
-        async with anyio.create_task_group() as group:
-            for runner in (first, second):
-                group.start_soon(work, runner, 200)
-threads = [threading.Thread(target=anyio.run, args=(main,), kwargs=run_options) for _ in range(2)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-asyncrun.run(main, **run_options)
-"""
-    child = start(program(tmp_path, "", main), backend)
+    child = start(PROCESSES / "runners_in_threads.py", backend)
     assert child.finish() == (0, "all right\n" * 6, "")
 
 
 # rule 19
 def test_a_thread_whose_runner_has_workers_may_end_before_the_program(
-    start: Callable[..., Child], tmp_path: Path
+    start: Callable[..., Child],
 ) -> None:
-    main = """
-async def main():
-    async with Runner(max_processes=2) as runner:
-        await runner.run_sync(double, 1)
-        await anyio.sleep(0)
-        pid = await runner.run_sync(os.getpid, worker="process")
-        for _ in range(5):  # whichever thread it was that has started the process
-            with CancelScope() as scope:
-                scope.cancel()
-                await runner.run_sync(time.sleep, 0)
-        say(pid == await runner.run_sync(os.getpid, worker="process"))
-thread = threading.Thread(target=partial(anyio.run, main))
-thread.start()
-thread.join()
-"""
-    child = start(program(tmp_path, "", main))
+    child = start(PROCESSES / "thread_that_ends.py")
     assert child.finish() == (0, "True\n", "")

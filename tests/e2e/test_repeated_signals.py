@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PROGRAMS
 from tests.e2e.snippets import HEAD
 
 if TYPE_CHECKING:
@@ -121,22 +122,7 @@ def test_ctrl_c_ends_at_once_what_another_signal_has_begun_to_end(
 def test_a_signal_that_comes_while_the_handlers_are_set_leaves_none_that_ignores_the_next(
     start: Callable[..., Child],
 ) -> None:
-    child = start(
-        HEAD
-        + """
-import asyncrun._entry.signals
-is_default = asyncrun._entry.signals.has_default_handler
-def slow(signum):
-    if signum == signal.SIGTERM:
-        os.kill(os.getpid(), signal.SIGINT)
-    return is_default(signum)
-asyncrun._entry.signals.has_default_handler = slow
-async def late(self, main, args):
-    os.kill(os.getpid(), signal.SIGTERM)
-asyncrun._entry.signals.SignalHandlers.run_main = late
-asyncrun.run(sleep_forever)
-"""
-    )
+    child = start(PROGRAMS / "signal_while_handlers_are_set.py")
     assert child.finish() == (-signal.SIGTERM, "", "")
 
 
@@ -164,40 +150,9 @@ def test_coreutils_timeout_lets_a_program_unwind(signame: str) -> None:
 # rule 5
 @pytest.mark.parametrize("call", ["polite", "stuck", "in_process"])
 def test_a_handler_that_cancels_a_task_is_seen_at_once_under_asyncio(
-    start: Callable[..., Child], tmp_path: object, call: str
+    start: Callable[..., Child], call: str
 ) -> None:
-    child = start(
-        HEAD
-        + f"""
-import asyncio
-def polite():
-    say("ready")
-    while True:
-        asyncrun.stop_token().sleep(10)
-def stuck():
-    say("ready")
-    time.sleep(60)
-async def in_process():
-    async with asyncrun.Runner() as runner:
-        await runner.run_sync(int, worker="process")
-        say("ready")
-        await runner.run_sync(time.sleep, 60, worker="process")
-async def main():
-    async def work():
-        if {call!r} == "in_process":
-            await in_process()
-        async with asyncrun.Runner() as runner:
-            await runner.run_sync({call})
-    task = asyncio.create_task(work())
-    signal.signal(signal.SIGUSR1, lambda *_: task.cancel())
-    try:
-        await task
-    except asyncio.CancelledError:
-        say("cancelled")
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
-    )
+    child = start(PROGRAMS / "handler_that_cancels.py", "asyncio", call)
     child.expect()
     child.rest()
     child.send(signal.SIGUSR1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PROGRAMS
 from tests.e2e.snippets import HEAD, LAST_LINE
 
 if TYPE_CHECKING:
@@ -22,26 +23,7 @@ ALL = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.S
 def test_main_is_cancelled_and_run_raises_interrupted_when_it_has_unwound(
     start: Callable[..., Child], backend: str, signum: signal.Signals
 ) -> None:
-    child = start(
-        HEAD
-        + """
-async def main():
-    try:
-        say("ready")
-        await sleep_forever()
-    except get_cancelled_exc_class():
-        with CancelScope(shield=True):
-            await anyio.sleep(0)
-        say("unwound")
-        raise
-try:
-    asyncrun.run(main, **run_options)
-except asyncrun.Interrupted as exc:
-    say(repr(exc.signum), exc, exc.__cause__, isinstance(exc, KeyboardInterrupt))
-sys.exit(7)
-""",
-        backend,
-    )
+    child = start(PROGRAMS / "unwinds_and_exits.py", backend)
     child.expect()
     child.send(signum)
     status, output, errors = child.finish()
@@ -75,23 +57,7 @@ asyncrun.run(main, **run_options)
 def test_an_error_that_main_raises_while_unwinding_is_the_cause(
     start: Callable[..., Child], backend: str
 ) -> None:
-    child = start(
-        HEAD
-        + """
-async def main():
-    try:
-        say("ready")
-        await sleep_forever()
-    finally:
-        raise ValueError("disk full")
-try:
-    asyncrun.run(main, **run_options)
-except asyncrun.Interrupted as exc:
-    say(repr(exc.__cause__))
-    raise
-""",
-        backend,
-    )
+    child = start(PROGRAMS / "fails_as_it_unwinds.py", backend)
     child.expect()
     child.send(signal.SIGINT)
     line = "asyncrun: interrupted by SIGINT; as it ended, ValueError: disk full\n"
@@ -100,22 +66,7 @@ except asyncrun.Interrupted as exc:
 
 # rule 13
 def test_a_signal_before_main_begins_is_not_lost(start: Callable[..., Child], backend: str) -> None:
-    child = start(
-        HEAD
-        + """
-import asyncrun._entry.signals
-supervise = asyncrun._entry.signals.SignalHandlers.run_main
-async def late(self, main, args):
-    os.kill(os.getpid(), signal.SIGINT)
-    return await supervise(self, main, args)
-asyncrun._entry.signals.SignalHandlers.run_main = late
-async def main():
-    await anyio.sleep(0)
-    say("not reached")
-asyncrun.run(main, **run_options)
-""",
-        backend,
-    )
+    child = start(PROGRAMS / "signal_before_main.py", backend)
     assert child.finish() == (-signal.SIGINT, "", LAST_LINE)
 
 
@@ -226,31 +177,7 @@ asyncrun.run(main, **run_options)
 def test_the_programs_own_handlers_are_respected_and_ours_are_taken_back(
     start: Callable[..., Child], backend: str
 ) -> None:
-    child = start(
-        HEAD
-        + """
-def mine(signum, frame):
-    say("mine")
-signal.signal(signal.SIGTERM, mine)
-async def main(end):
-    assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    os.kill(os.getpid(), signal.SIGTERM)
-    if end:
-        os.kill(os.getpid(), signal.SIGINT)
-        await sleep_forever()
-def check():
-    assert signal.getsignal(signal.SIGTERM) is mine
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-asyncrun.run(main, False, **run_options)
-check()
-try:
-    asyncrun.run(main, True, **run_options)
-except asyncrun.Interrupted:
-    check()
-    say("interrupted")
-""",
-        backend,
-    )
+    child = start(PROGRAMS / "own_handlers.py", backend)
     assert child.finish() == (0, "mine\nmine\ninterrupted\n", "")
 
 
@@ -273,24 +200,7 @@ assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 def test_outside_the_main_thread_and_in_an_embedded_runner_no_handler_is_touched(
     start: Callable[..., Child], backend: str
 ) -> None:
-    child = start(
-        HEAD
-        + """
-before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
-def check():
-    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
-async def main():
-    async with asyncrun.Runner() as runner:
-        await runner.run_sync(check)
-    return "done"
-def elsewhere():
-    say(asyncrun.run(main, exit_timeout=1, **run_options))
-thread = threading.Thread(target=elsewhere)
-thread.start()
-thread.join()
-""",
-        backend,
-    )
+    child = start(PROGRAMS / "run_in_a_thread.py", backend)
     assert child.finish() == (0, "done\n", "")
 
 
@@ -314,27 +224,11 @@ asyncrun.run(main)
     assert child.finish() == (-signal.SIGINT, "1\nset()\n", line)
 
 
-@pytest.mark.parametrize("where", ["one()", "await runner.run_sync(one)"])
+@pytest.mark.parametrize("where", ["main", "call"], ids=["one()", "await runner.run_sync(one)"])
 def test_a_forked_child_ends_by_a_signal_of_its_first_moment(
     start: Callable[..., Child], where: str
 ) -> None:
-    child = start(
-        HEAD
-        + f"""
-import warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # of a fork where there are threads
-def one():
-    if (pid := os.fork()) == 0:
-        time.sleep(60)
-    os.kill(pid, signal.SIGTERM)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-async def main():
-    async with asyncrun.Runner() as runner:
-        say({{{where} for _ in range(100)}})
-    return "not cancelled"
-say(asyncrun.run(main))
-"""
-    )
+    child = start(PROGRAMS / "forks_ended_at_birth.py", "asyncio", where)
     assert child.finish() == (0, f"{{{-signal.SIGTERM}}}\nnot cancelled\n", "")
 
 
@@ -352,23 +246,7 @@ def test_run_passes_arguments_and_gives_the_result(
 def test_a_second_ctrl_c_in_an_on_stop_callback_leaves_the_group_in_order(
     start: Callable[..., Child], backend: str
 ) -> None:
-    child = start(
-        HEAD
-        + """
-def hang():
-    say("halting")
-    time.sleep(60)
-def call():
-    with asyncrun.stop_token().on_stop(hang):
-        say("ready")
-        time.sleep(60)
-async def main():
-    async with asyncrun.Runner(grace=0) as runner:
-        await runner.run_sync(call)
-anyio.run(main, **run_options)
-""",
-        backend,
-    )
+    child = start(PROGRAMS / "callback_that_hangs.py", backend)
     child.expect()
     child.rest()
     child.send(signal.SIGINT)

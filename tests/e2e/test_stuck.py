@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PROGRAMS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
 
 PATIENCE = 30.0
-PROGRAM = Path(__file__).with_name("stuck_program.py")
+PROGRAM = PROGRAMS / "stuck_call.py"
 READERS = ["read_line", "read_input", "read_bytes"]
 STUCK = ["sleep", "lock", "receive", *READERS, "wait_for_process", "spin"]
 SAMPLE = ["sleep", "read_line", "token_sleep"]
@@ -94,37 +96,12 @@ def test_an_abandoned_call_leaves_a_normal_exit_as_it_is(
     assert "Traceback" not in errors
 
 
-NOISY = """
-import sys, threading
-import anyio, asyncrun
-inside = threading.Event()
-def noisy():
-    inside.set()
-    while True:
-        print("x" * 1000, flush=True)
-async def main():
-    async with asyncrun.Runner() as runner:
-        runner.submit(noisy)
-        await asyncrun.run_sync(inside.wait)
-        if sys.argv[2] == "exit":
-            runner.stop()
-        print("ready", file=sys.stderr, flush=True)
-        await anyio.sleep_forever()
-asyncrun.run(main, **{
-    "asyncio": {},
-    "uvloop": {"backend_options": {"use_uvloop": True}},
-    "trio": {"backend": "trio"},
-}[sys.argv[1]])
-sys.exit(7)
-"""
-
-
 # rule 11
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_call_that_prints_and_prints_leaves_a_normal_exit_as_it_is(
     start: Callable[..., Child], backend: str, attempt: int
 ) -> None:
-    status, _, errors = start(NOISY, backend, "exit").finish()
+    status, _, errors = start(PROGRAMS / "endless_print.py", backend, "exit").finish()
     assert status == 7, errors
 
 
@@ -132,37 +109,11 @@ def test_a_call_that_prints_and_prints_leaves_a_normal_exit_as_it_is(
 def test_a_call_that_is_stuck_in_print_does_not_hold_up_death_by_the_signal(
     start: Callable[..., Child], backend: str
 ) -> None:
-    child = start(NOISY, backend, "interrupt")
+    child = start(PROGRAMS / "endless_print.py", backend, "interrupt")
     assert child.process.stderr is not None
     assert child.process.stderr.readline() == "ready\n"
     child.send(signal.SIGINT)  # and nobody reads what it prints
     assert child.process.wait(PATIENCE) == -signal.SIGINT
-
-
-COMPLAINING = """
-import sys, time
-import anyio, asyncrun
-def complain():
-    while True:
-        sys.stderr.write("x" * 1000)
-async def main():
-    print("ready", flush=True)
-    if sys.argv[2] == "in main":
-        complain()
-    async with asyncrun.Runner() as runner:
-        await runner.run_sync(complain)
-seconds = None if sys.argv[2] == "in a call" else 0.1
-try:
-    asyncrun.run(main, exit_timeout=seconds, **{
-        "asyncio": {},
-        "uvloop": {"backend_options": {"use_uvloop": True}},
-        "trio": {"backend": "trio"},
-    }[sys.argv[1]])
-except asyncrun.Interrupted:
-    if sys.argv[2] != "in a call, caught":
-        raise
-    time.sleep(60)
-"""
 
 
 # rules 14 and 17
@@ -170,7 +121,8 @@ except asyncrun.Interrupted:
 def test_what_is_stuck_in_a_write_to_standard_error_does_not_hold_up_death_by_the_signal(
     start: Callable[..., Child], backend: str, place: str
 ) -> None:
-    child = start(COMPLAINING, backend, place)
+    # With ``-c``: at the end of a file CPython flushes standard error, before any hook is called.
+    child = start((PROGRAMS / "endless_complaint.py").read_text(), backend, place)
     child.expect()
     tasks, deadline = Path(f"/proc/{child.process.pid}/task"), time.monotonic() + PATIENCE
     while not any("pipe_write" in path.read_text() for path in tasks.glob("*/wchan")):

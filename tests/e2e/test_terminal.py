@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PROGRAMS
 from tests.e2e.snippets import HEAD
 
 if TYPE_CHECKING:
@@ -169,26 +170,7 @@ asyncrun.run(main)
 def test_a_program_in_the_background_leaves_the_terminal_alone(
     start: Callable[..., Child], terminal: Terminal
 ) -> None:
-    # The session's leader stays in the foreground; the program changes its own group.
-    child = start(
-        HEAD
-        + """
-import termios
-async def main():
-    async with asyncrun.Runner() as runner:
-        runner.submit(time.sleep, 60)
-        modes = termios.tcgetattr(0)
-        modes[3] &= ~termios.ECHO
-        termios.tcsetattr(0, termios.TCSANOW, modes)
-        pid = os.fork()
-        if pid:
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != -signal.SIGTERM)
-        os.setpgid(0, 0)
-        asyncrun._system.process_exit.exit_by_signal(signal.SIGTERM, lambda: [])
-asyncrun.run(main)
-""",
-        **terminal.options,
-    )
+    child = start(PROGRAMS / "background_of_a_terminal.py", **terminal.options)
     assert child.finish()[0] == 0
     assert not terminal.echoes()
 

@@ -7,53 +7,27 @@ import time
 from pathlib import Path
 from textwrap import indent
 
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, PROGRAMS
 
-HEAD = """
-import asyncio, atexit, os, re, signal, subprocess, sys, threading, time
+PROCESSES = PROGRAMS / "processes"
+
+# The text of the module, so that what the workers call is the program's own.
+HEAD = (
+    (PROCESSES / "workload.py").read_text()
+    + """
+import asyncio, atexit, os, signal, subprocess, sys, threading, time
 from functools import partial
 from pathlib import Path
-
 import anyio, asyncrun
 from anyio import CancelScope, move_on_after, sleep_forever
 from asyncrun import ProcessWorkers, Runner, WorkerDied, safe_point, stop_token
-
-def say(*words):
-    os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
-
-run_options = {
-    "asyncio": {},
-    "uvloop": {"backend_options": {"use_uvloop": True}},
-    "trio": {"backend": "trio"},
-}[sys.argv[1] if len(sys.argv) > 1 else "asyncio"]
-
-def nap():
-    time.sleep(1000)
-
-def hold():
-    re.match(r"(a+)+$", "a" * 40 + "b")  # with the GIL, for longer than anybody waits
-
-def parents(stay, *command):
-    child = subprocess.Popen(command or ["sleep", "1000"])
-    say(os.getpid(), child.pid)
-    stay()
-
-def double(number):
-    return number * 2
-
-async def work(runner, count=1000):
-    calls = [runner.submit(double, n, worker="process") for n in range(count // 10)]
-    assert [await call for call in calls] == [2 * n for n in range(count // 10)]
-    for n in range(count // 10):
-        assert await runner.run_sync(double, n, worker="process") == 2 * n
-    async with runner.map(double, range(count), worker="process") as results:
-        assert [each async for each in results] == [2 * n for n in range(count)]
-    say("all right")
+from common import run_options, say
 """
+)
 
 
 def program(folder: Path, functions: str, main: str) -> Path:
-    """Write a script: what each process has, and what the first one does."""
+    """Write a short script: what each process has, and what the first one does."""
     path = folder / "program.py"
     body = indent(main.strip("\n"), "    ")
     path.write_text(f"{HEAD}\n{functions}\nif __name__ == '__main__':\n{body}\n")

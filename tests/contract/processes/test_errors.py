@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from asyncrun import ProcessWorkers, Runner, WorkerDied
-from tests.contract import jobs
+from tests.contract import fragile, jobs
 from tests.contract.conftest import PATIENCE, brought, told
 
 if TYPE_CHECKING:
@@ -29,15 +29,19 @@ async def test_what_cannot_be_sent_is_an_error_of_that_call_alone() -> None:
     wrong: list[tuple[Callable[..., object], object, str]] = [
         (lambda: None, 1, r"<lambda> cannot be pickled"),
         (
-            jobs.identity,
-            jobs.Sticky(),
+            fragile.identity,
+            fragile.Sticky(),
             r"^an argument of identity\(\) cannot be pickled: .*I stay",
         ),
-        (jobs.identity, jobs.Brittle(), r"^an argument of identity\(\) cannot be unpickled: "),
-        (jobs.give_sticky, 1, r"^the result of give_sticky\(\) cannot be pickled: .*stay here"),
-        (jobs.give_brittle, 1, r"^the result of give_brittle\(\) cannot be unpickled: "),
         (
-            jobs.raise_sticky,
+            fragile.identity,
+            fragile.Brittle(),
+            r"^an argument of identity\(\) cannot be unpickled: ",
+        ),
+        (fragile.give_sticky, 1, r"^the result of give_sticky\(\) cannot be pickled: .*stay here"),
+        (fragile.give_brittle, 1, r"^the result of give_brittle\(\) cannot be unpickled: "),
+        (
+            fragile.raise_sticky,
             1,
             r"^the StickyError that raise_sticky\(\) raised cannot be pickled",
         ),
@@ -61,17 +65,17 @@ async def test_what_cannot_be_sent_is_an_error_of_that_call_alone() -> None:
 
 # rule 20
 async def test_what_cannot_be_sent_costs_no_other_item() -> None:
-    items = [*range(50), jobs.Sticky(), *range(50)]
+    items = [*range(50), fragile.Sticky(), *range(50)]
     async with Runner(max_processes=2) as runner:
         async with runner.map(
-            jobs.identity, items, worker="process", return_exceptions=True
+            fragile.identity, items, worker="process", return_exceptions=True
         ) as results:
             got = [result async for result in results]
         assert isinstance(got[50], TypeError)
         assert got[50].__notes__[0].startswith("item 50 of the map: <")
         assert got[:50] == got[51:] == list(range(50))
         async with runner.map(
-            jobs.give_sticky_at_three, range(100), worker="process", return_exceptions=True
+            fragile.give_sticky_at_three, range(100), worker="process", return_exceptions=True
         ) as results:
             got = [result async for result in results]
         assert isinstance(got[3], TypeError)
@@ -82,21 +86,22 @@ async def test_what_cannot_be_sent_costs_no_other_item() -> None:
 # rule 20
 async def test_an_error_arrives_as_itself_with_its_notes_and_its_traceback() -> None:
     async with Runner(max_processes=1) as runner:
-        with pytest.raises(jobs.FussyError, match=r"^code 7") as fussy:
-            await runner.run_sync(jobs.fuss, 7, worker="process")
+        with pytest.raises(fragile.FussyError, match=r"^code 7") as fussy:
+            await runner.run_sync(fragile.fuss, 7, worker="process")
         assert (fussy.value.code, fussy.value.hint) == (7, "look here")
         assert fussy.value.__notes__ == ["a note from there"]
-        async with runner.map(jobs.fuss, [7], worker="process") as results:
-            with pytest.raises(jobs.FussyError) as fussy:
+        async with runner.map(fragile.fuss, [7], worker="process") as results:
+            with pytest.raises(fragile.FussyError) as fussy:
                 await anext(results)
         assert fussy.value.__notes__ == ["a note from there", "item 0 of the map: 7"]
         with pytest.raises(ValueError, match="the second") as caught:
-            await runner.run_sync(jobs.deep_fail, worker="process")
+            await runner.run_sync(fragile.deep_fail, worker="process")
         text = "".join(traceback.format_exception(caught.value))
         for line in (
             "raise LookupError(text)",
             'raise ValueError("the second") from exc',
             "jobs.py",
+            "fragile.py",
         ):
             assert line in text
         remote = str(caught.value.__cause__)

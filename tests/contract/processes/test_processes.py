@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from asyncrun import ProcessWorkers, Runner
-from tests.conftest import children
+from tests.conftest import PROGRAMS, children
 from tests.contract import jobs
 from tests.contract.conftest import PATIENCE, brought, told
 
@@ -79,36 +79,10 @@ async def test_an_initializer_that_fails_is_an_error_of_the_call_that_wanted_the
         assert await runner.run_sync(jobs.square, 3) == 9
 
 
-LOCKS = """
-import multiprocessing
-import anyio
-from asyncrun import ProcessWorkers, Runner
-from tests.conftest import children
-from tests.contract import jobs
-
-async def main():
-    context = multiprocessing.get_context("spawn")
-    lock, queue = context.Lock(), context.Queue()
-    workers = ProcessWorkers(2, initializer=jobs.remember, initargs=(lock, queue))
-    async with Runner() as runner:
-        async with runner.map(jobs.count_up, range(100), worker=workers) as results:
-            assert [result async for result in results] == list(range(100))
-        assert sorted(queue.get(timeout=30) for _ in range(100)) == list(range(100))
-        lock.acquire()
-        assert not await runner.run_sync(jobs.try_lock, worker=workers)
-        lock.release()
-        assert await runner.run_sync(jobs.try_lock, worker=workers)
-    print("done")
-
-if __name__ == "__main__":
-    anyio.run(main)
-"""
-
-
 def test_an_initializer_takes_locks_and_queues_of_multiprocessing(
     start: Callable[..., Child],
 ) -> None:
-    assert start(LOCKS).finish() == (0, "done\n", "")
+    assert start(PROGRAMS / "processes" / "initialized_with_locks.py").finish() == (0, "done\n", "")
 
 
 # rules 18 and 20

@@ -57,6 +57,12 @@ def log() -> Iterator[Log]:
     assert not observers
 
 
+async def ended_once(log: Log) -> None:
+    """Wait until the one call has ended, and check that no second end was seen."""
+    await brought(log.is_balanced)
+    assert len(log.errors) == 1
+
+
 async def test_a_call_of_a_runner_starts_and_ends_once(worker: AnyWorker, log: Log) -> None:
     async with Runner() as runner:
         assert await runner.run_sync(jobs.square, 3, worker=worker) == 9
@@ -92,8 +98,7 @@ async def test_a_call_that_is_left_ends_when_its_worker_has_ended_it(
         assert log.names == ["linger"]
         assert log.errors == []
         held.release()
-    await brought(log.is_balanced)
-    assert len(log.errors) == 1
+    await ended_once(log)
 
 
 async def test_an_item_that_is_left_ends_when_its_worker_has_ended_it(
@@ -105,8 +110,7 @@ async def test_an_item_that_is_left_ends_when_its_worker_has_ended_it(
             await told(held)
             held.release()
         assert log.names == ["linger"]
-    await brought(log.is_balanced)
-    assert len(log.errors) == 1
+    await ended_once(log)
 
 
 async def test_a_call_that_never_begins_is_not_seen(

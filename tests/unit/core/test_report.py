@@ -14,6 +14,7 @@ from asyncrun._core import report as report_module
 from asyncrun._core.call import Call
 from asyncrun._core.registry import all_running
 from asyncrun._core.report import function_name, report
+from tests.conftest import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,30 +89,10 @@ def test_a_function_is_known_by_its_own_name_below_partials_and_an_object_by_its
     assert function_name(Fetcher()).endswith("Fetcher")
 
 
-# On CPython 3.11.7 the same with `sys._current_frames` stands still (gh-106883).
-COLLECT_WHILE_LISTING = """
-import gc, threading
-from asyncrun._core.registry import current_frames
-
-gc.set_threshold(1)
-for _ in range(100):
-    gc.disable()
-    cycle = [threading.local()]
-    cycle.append(cycle)
-    del cycle
-    gc.enable()
-    assert threading.get_ident() in current_frames()
-    assert gc.isenabled()
-gc.disable()
-current_frames()
-assert not gc.isenabled()
-"""
-
-
 def test_a_garbage_collection_does_not_meet_the_interpreters_list_of_threads(
     start: Callable[..., Child],
 ) -> None:
-    assert start(COLLECT_WHILE_LISTING).finish() == (0, "", "")
+    assert start(PROGRAMS / "collect_while_listing.py").finish() == (0, "", "")
 
 
 def test_what_knows_calls_of_its_own_may_be_gone_before_it_is_forgotten(

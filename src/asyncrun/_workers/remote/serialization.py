@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .error_chain import Record
 
+
 class PicklingFailedError(SerializationError, pickle.PicklingError):
     """Something cannot be pickled; for those who handle what `pickle` raises."""
 

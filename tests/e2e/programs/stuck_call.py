@@ -1,4 +1,4 @@
-"""A program that is stuck, for tests to interrupt: ``stuck_program.py ENTRY BACKEND CALL ENDING``.
+"""A program that is stuck, for tests to interrupt: ``stuck_call.py ENTRY BACKEND CALL ENDING``.
 
 It says ``ready`` from inside the call, just before the operation that blocks.
 """
