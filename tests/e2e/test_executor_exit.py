@@ -125,12 +125,12 @@ def test_on_a_terminal_the_hook_says_what_it_waits_for_and_ctrl_c_ends_it(
         assert shown_on(master, slave).startswith(LAST_LINE)
 
 
-# rule 15
 @pytest.mark.parametrize("when", ["before", "inside", "after"])
 def test_a_ctrl_c_that_comes_in_a_finalizer_ends_the_hook(
     start: Callable[..., Child], when: str
 ) -> None:
-    status, _, errors = start(EXECUTOR / "freed_in_the_hook.py", "asyncio", when).finish()
+    child = start(EXECUTOR / "ctrl_c_in_a_finalizer.py", "asyncio", when)
+    status, _, errors = child.finish()
     assert status == -signal.SIGINT
     assert errors.startswith("Exception ignored in: <function Freed.__del__")
     assert f"KeyboardInterrupt: \n{LAST_LINE}" in errors

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 PROGRAM = PROGRAMS / "stuck_call.py"
+# With ``-c``: at the end of a file CPython flushes its streams, before any hook is called.
+WITH_C = {
+    name: (PROGRAMS / f"{name}.py").read_text() for name in ("endless_print", "endless_complaint")
+}
 READERS = ["read_line", "read_input", "read_bytes"]
 STUCK = ["sleep", "lock", "receive", *READERS, "wait_for_process", "spin"]
 SAMPLE = ["sleep", "read_line", "token_sleep"]
@@ -109,7 +113,7 @@ def test_a_call_that_prints_and_prints_leaves_a_normal_exit_as_it_is(
 def test_a_call_that_is_stuck_in_print_does_not_hold_up_death_by_the_signal(
     start: Callable[..., Child], backend: str
 ) -> None:
-    child = start(PROGRAMS / "endless_print.py", backend, "interrupt")
+    child = start(WITH_C["endless_print"], backend, "interrupt")
     assert child.process.stderr is not None
     assert child.process.stderr.readline() == "ready\n"
     child.send(signal.SIGINT)  # and nobody reads what it prints
@@ -121,8 +125,7 @@ def test_a_call_that_is_stuck_in_print_does_not_hold_up_death_by_the_signal(
 def test_what_is_stuck_in_a_write_to_standard_error_does_not_hold_up_death_by_the_signal(
     start: Callable[..., Child], backend: str, place: str
 ) -> None:
-    # With ``-c``: at the end of a file CPython flushes standard error, before any hook is called.
-    child = start((PROGRAMS / "endless_complaint.py").read_text(), backend, place)
+    child = start(WITH_C["endless_complaint"], backend, place)
     child.expect()
     tasks, deadline = Path(f"/proc/{child.process.pid}/task"), time.monotonic() + PATIENCE
     while not any("pipe_write" in path.read_text() for path in tasks.glob("*/wchan")):

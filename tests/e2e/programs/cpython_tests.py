@@ -1,4 +1,4 @@
-"""Run some of CPython's own tests with our executors in place of its own: ``asyncio MODULE NAME``."""
+"""Run tests of CPython with our executors in place of its own: ``asyncio MODULE NAME``."""
 
 from __future__ import annotations
 

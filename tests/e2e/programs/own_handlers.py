@@ -1,4 +1,4 @@
-"""Have a handler of one's own for SIGTERM, and get both signals: ``BACKEND``."""
+"""Set a handler of the program's own for SIGTERM, and get both signals: ``BACKEND``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Be ended by a signal at each line of asyncrun: ``BACKEND SIGNUM FOLDER PART PARTS``.
+"""End by a signal at each line of asyncrun: ``BACKEND SIGNUM FOLDER PART PARTS``.
 
 Each round forks, and sends itself a signal before the n-th line that asyncrun runs in the main
 thread from the moment its handlers are there; so every line of the loop's side is covered.

@@ -1,4 +1,4 @@
-"""Have idle threads that AnyIO has started before asyncrun came: ``BACKEND``."""
+"""Use a runner where AnyIO has idle threads, started before asyncrun came: ``BACKEND``."""
 
 from __future__ import annotations
 

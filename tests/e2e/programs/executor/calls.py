@@ -16,7 +16,7 @@ def stuck() -> None:
 
 
 def wait_for(calls: int) -> None:
-    """Say ``ready`` when so many calls are inside."""
+    """Print ``ready`` when so many calls are inside."""
     for _ in range(calls):
         inside.acquire()
     say("ready")

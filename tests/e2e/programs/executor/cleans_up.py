@@ -1,4 +1,4 @@
-"""Have two calls that clean up when they are asked to stop, and wait for them."""
+"""Wait for two calls that clean up when they are asked to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Have a call that takes its time to clean up: ``asyncio {end,wait}``."""
+"""Start a call that takes its time to clean up: ``asyncio {end,wait}``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Have a handler of one's own for SIGINT, and end by a `KeyboardInterrupt`."""
+"""Set a handler of the program's own for SIGINT, and end by a `KeyboardInterrupt`."""
 
 from __future__ import annotations
 

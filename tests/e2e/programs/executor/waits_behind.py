@@ -1,4 +1,4 @@
-"""Have calls that wait, at the exit, behind one that ends when it is asked to stop."""
+"""Leave calls that wait, at the exit, behind one that ends when it is asked to stop."""
 
 from __future__ import annotations
 

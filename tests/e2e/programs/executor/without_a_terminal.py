@@ -1,4 +1,4 @@
-"""Say whether standard error is a terminal for the hook: ``asyncio {none,closed,no terminal}``."""
+"""Print whether standard error is a terminal: ``asyncio {none,closed,no terminal}``."""
 
 from __future__ import annotations
 

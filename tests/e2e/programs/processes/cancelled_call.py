@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def family(stay: str) -> None:
-    """Have grandchildren that are not easily ended, and stay."""
+    """Start grandchildren that are not easily ended, and stay."""
     subprocess.Popen(["sh", "-c", "trap '' TERM INT HUP; sleep 1000 & echo $$ $!; wait"])
     parents({"nap": nap, "hold": hold}[stay])
 

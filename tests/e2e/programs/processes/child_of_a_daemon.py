@@ -1,4 +1,4 @@
-"""Say whether a worker process of a daemonic process is daemonic."""
+"""Print whether a worker process of a daemonic process is daemonic."""
 
 from __future__ import annotations
 

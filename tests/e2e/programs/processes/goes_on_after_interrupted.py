@@ -1,4 +1,4 @@
-"""Be interrupted twice, and go on: ``BACKEND``."""
+"""Go on after two interrupts: ``BACKEND``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Be interrupted twice under another entry point, and go on: ``BACKEND {asyncio,anyio}``."""
+"""Go on after two interrupts under another entry point: ``BACKEND {asyncio,anyio}``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say the id of a worker process, and go on when SIGINT has come there."""
+"""Print the id of a worker process, and go on when SIGINT has come there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what is different in a worker process of ours and in one of `multiprocessing`."""
+"""Print what is different in a worker process of ours and in one of `multiprocessing`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Have two runners in each of three threads, the main thread last: ``BACKEND``."""
+"""Open two runners in each of three threads, the main thread last: ``BACKEND``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say which signals a command of a call ignores or blocks: ``asyncio {True,False}``.
+"""Print which signals a command of a call ignores or blocks: ``asyncio {True,False}``.
 
 With True, the program itself ignores SIGINT.
 """

@@ -1,4 +1,4 @@
-"""Have a runner in a thread that ends before the program."""
+"""Open a runner in a thread that ends before the program."""
 
 from __future__ import annotations
 
