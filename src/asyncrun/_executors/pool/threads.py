@@ -69,10 +69,10 @@ class Pool:
     Attributes:
         queue: Job for whoever is free; a None only wakes whoever takes it.
         waiting: What has not begun, in its order, by what stands for it.
+        wake: Has the waiters for the end look again; from any thread or handler.
         threads: The threads that there are.
         all_threads: The same, and those that have ended.
         closed: Whether it takes no more work.
-        wake: Has the waiters for the end look again; from any thread or handler.
         stopped: Whether what it has is to be stopped; work that begins looks, and stops itself.
         reason: Why.
         owner_ref: A weak reference to the executor, which closes the pool when that is gone.
