@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
 import threading
@@ -22,7 +21,6 @@ from asyncrun._executors import at_exit
 from asyncrun._executors.call import Future, FutureCall
 from asyncrun._executors.maps.iterator import MapIterator
 from asyncrun._executors.maps.work_item import ThreadMapItem
-from asyncrun._executors.pool import threads as pool_module
 from asyncrun.futures import ThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -379,23 +377,3 @@ def test_a_future_that_is_done_is_not_running_and_cannot_be_cancelled(pool: Pool
     assert call.running_calls() == []
     assert call.future.cancel() is False
     assert call.future.result(0) == 0
-
-
-def test_an_executor_that_is_made_while_the_interpreter_ends_takes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pool_module, "interpreter_exiting", exiting := threading.Event())
-    exiting.set()
-    with pytest.raises(RuntimeError, match="after interpreter shutdown"):
-        ThreadPoolExecutor().submit(int)
-
-
-def test_without_a_way_to_come_before_other_exit_handlers_it_is_one_of_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    registered: list[Any] = []
-    monkeypatch.delattr(threading, "_register_atexit")
-    monkeypatch.setattr(atexit, "register", registered.append)
-    monkeypatch.delattr(os, "register_at_fork")
-    at_exit.install_exit_hook()
-    assert registered == [at_exit._on_interpreter_exit]
