@@ -19,6 +19,7 @@ from ._runner.run_sync import run_sync as run_sync
 from ._runner.runner import Runner as Runner
 
 if TYPE_CHECKING:
+    from . import futures as futures
     from ._workers.process.worker import ProcessWorkers as ProcessWorkers
     from ._workers.remote.errors import WorkerDied as WorkerDied
 del TYPE_CHECKING
@@ -37,6 +38,7 @@ __all__ = (
     "Stopped",
     "WorkerDied",
     "WorkerStartError",
+    "futures",
     "run",
     "run_sync",
     "safe_point",
@@ -48,6 +50,7 @@ __all__ = (
 _ON_DEMAND = {
     "ProcessWorkers": "._workers.process.worker",
     "WorkerDied": "._workers.remote.errors",
+    "futures": ".futures",
 }
 
 
@@ -56,7 +59,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    thing: object = getattr(import_module(_ON_DEMAND[name], __name__), name)
+    module = import_module(_ON_DEMAND[name], __name__)
+    thing: object = module if name == "futures" else getattr(module, name)
     globals()[name] = thing
     return thing
 

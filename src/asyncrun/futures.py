@@ -46,19 +46,20 @@ __all__ = (
 )
 
 
-def __getattr__(name: str) -> object:
-    """Import a name when it is used, as `concurrent.futures` does: what it needs takes long."""
-    if name == "ProcessPoolExecutor":
-        from ._executors.process.executor import ProcessPoolExecutor  # noqa: PLC0415
+if not TYPE_CHECKING:  # where it would let every name pass
 
-        thing: object = ProcessPoolExecutor
-    elif name in _futures.__all__:  # Python 3.14 has one for interpreters
-        thing = getattr(_futures, name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = thing
-    return thing
+    def __getattr__(name: str) -> object:
+        """Import a name when it is used, as `concurrent.futures` does: what it needs takes long."""
+        if name == "ProcessPoolExecutor":
+            from ._executors.process.executor import ProcessPoolExecutor  # noqa: PLC0415
 
+            thing: object = ProcessPoolExecutor
+        elif name in _futures.__all__:  # Python 3.14 has one for interpreters
+            thing = getattr(_futures, name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = thing
+        return thing
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_futures.__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_futures.__all__})

@@ -43,7 +43,7 @@ def test_a_call_that_cannot_be_sent_or_fails_gives_its_slot_back(
     start: Callable[..., Child], backend: str
 ) -> None:
     child = start(PROCESSES / "unsendable_calls.py", backend)
-    said = "SerializationError\nSerializationError\nTypeError\n" * 3 + "True\n"
+    said = "PicklingFailedError\nPicklingFailedError\nTypeError\n" * 3 + "True\n"
     assert child.finish() == (0, said, "")
 
 

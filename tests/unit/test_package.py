@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asyncrun
+from asyncrun import futures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,11 +38,18 @@ HEAVY = {
 }
 
 
+OWN_FUTURES = ("ProcessPoolExecutor", "ThreadPoolExecutor")
+"""The names of `asyncrun.futures` that are not the standard library's."""
+
+
 def _public() -> Iterator[tuple[str, object]]:
     """Every public name, and every public name of every public class."""
-    for name in asyncrun.__all__:
-        thing: object = getattr(asyncrun, name)
-        yield name, thing
+    executors = {name: getattr(futures, name) for name in OWN_FUTURES}
+    for name, thing in (
+        {name: getattr(asyncrun, name) for name in asyncrun.__all__} | executors
+    ).items():
+        if not inspect.ismodule(thing):
+            yield name, thing
         if isinstance(thing, type):
             for inner, member in vars(thing).items():
                 if not inner.startswith("_") and (callable(member) or isinstance(member, property)):
@@ -68,9 +76,8 @@ def test_all_lists_the_names_that_are_re_exported_in_order() -> None:
 
 def test_there_are_no_other_public_names() -> None:
     modules = {name for name, thing in vars(asyncrun).items() if inspect.ismodule(thing)}
-    assert {name for name in modules if name[0] != "_"} <= {"futures"}
-    names = {name for name in vars(asyncrun) if name[0] != "_"}
-    assert names - {"futures"} == set(asyncrun.__all__)
+    assert {name for name in modules if name[0] != "_"} == {"futures"}
+    assert {name for name in vars(asyncrun) if name[0] != "_"} == set(asyncrun.__all__)
 
 
 def test_contributing_lists_every_module_in_the_order_of_the_layers() -> None:
@@ -86,6 +93,18 @@ def test_contributing_lists_every_module_in_the_order_of_the_layers() -> None:
     layers = [each for layer in contract["layers"] for each in layer.split(" | ")]
     packages = [name.partition(".")[0] for name in listed[1:]]
     assert list(dict.fromkeys(packages)) == layers
+
+
+def test_futures_has_the_whole_namespace_of_the_standard_library() -> None:
+    import concurrent.futures
+
+    assert set(concurrent.futures.__all__) <= set(dir(futures))
+    for name in concurrent.futures.__all__:
+        is_own = getattr(futures, name) is not getattr(concurrent.futures, name)
+        assert is_own == (name in OWN_FUTURES)
+    assert all(hasattr(concurrent.futures, name) for name in futures.__all__)
+    with pytest.raises(AttributeError, match=r"module 'asyncrun.futures' has no attribute 'Pool'"):
+        _ = futures.Pool  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("name", ["ProcessWorkers", "WorkerDied"])

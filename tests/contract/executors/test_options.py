@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_call_that_ends_in_another_way_after_its_limit_has_run_into_it(
         for job in (jobs.linger, jobs.fail_late):
             one = held_process_call()
             future = executor.options(timeout=0.05).submit(job, one.path)
-            wait_until(lambda one=one: one.has("noticed"))
+            wait_until(partial(one.has, "noticed"))
             one.release()
             with pytest.raises(CallTimeoutError) as caught:
                 future.result(PATIENCE)

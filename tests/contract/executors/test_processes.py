@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asyncrun import SerializationError, Stopped, WorkerDied, WorkerStartError, futures
-from asyncrun._workers.process import spawn
 from asyncrun.futures import ProcessPoolExecutor
 from tests.conftest import children
 from tests.contract import jobs, misbehaving_calls
@@ -202,7 +202,7 @@ def test_a_process_that_cannot_be_started_costs_that_call(
         raise OSError("no process to be had")
 
     with monkeypatch.context() as patch:
-        patch.setattr(spawn.subprocess, "Popen", refuse)
+        patch.setattr(subprocess, "Popen", refuse)
         with pytest.raises(WorkerStartError, match="no process to be had"):
             executor.submit(jobs.square, 3).result(PATIENCE)
         with pytest.raises(WorkerStartError, match="no process to be had"):
@@ -212,12 +212,13 @@ def test_a_process_that_cannot_be_started_costs_that_call(
 
 def test_what_cannot_be_pickled_costs_that_call_alone(executor: ProcessPoolExecutor) -> None:
     lock = threading.Lock()
-    for args in ((lambda: 1,), (str, lock), (threading.Lock,)):
+    several: list[tuple[Any, ...]] = [(lambda: 1,), (str, lock), (threading.Lock,)]
+    for args in several:
         with pytest.raises(SerializationError, match="cannot be pickled") as caught:
             executor.submit(*args).result(PATIENCE)
         assert isinstance(caught.value, PicklingError)
     with pytest.raises(SerializationError, match="cannot be pickled"):
-        list(executor.map(lambda n: n, range(3)))
+        list(executor.map(lambda _: None, range(3)))
     assert list(executor.map(str, [1, 2])) == ["1", "2"]
     with (
         ProcessPoolExecutor(1, initializer=str, initargs=(lock,)) as other,
@@ -288,6 +289,7 @@ def test_a_spawn_context_is_taken_and_seen() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(mp_context=context) as executor:
         assert isinstance(executor, futures.Executor)
+        assert executor._mp_context is not None
         assert executor._mp_context.get_start_method() == "spawn"
         with pytest.raises(ValueError, match=r"^chunksize must be >= 1\.$"):
             executor.map(int, [1], chunksize=0)
@@ -334,7 +336,7 @@ def test_an_item_whose_process_dies_fails_and_the_others_run_once(
     one = held_process_call()
     with ProcessPoolExecutor(2) as executor:
         results = executor.map(jobs.exit_at, [(n, one.path) for n in range(-3, 20)])
-        taken = []
+        taken: list[int] = []
         with pytest.raises(WorkerDied):
             taken.extend(results)
         assert executor.submit(jobs.square, 3).result(PATIENCE) == 9

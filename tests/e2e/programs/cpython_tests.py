@@ -34,7 +34,7 @@ DEVIATIONS: Final = {
     "test_python_finalization_error": "a second thread that cannot start is not needed",
     "test_traceback": "the text of the traceback is in a RemoteTraceback of our own",
 }
-"""What of CPython's tests does not hold, by a part of the name, and why."""
+"""The tests of CPython that do not hold, by a part of the name, and why."""
 
 
 def load(name: str) -> Iterator[unittest.TestCase]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 import weakref
@@ -77,7 +78,7 @@ def test_calls_that_are_over_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> 
     def note(heap: list[Deadline]) -> None:
         sizes.append(len(heap))
 
-    monkeypatch.setattr(deadlines.heapq, "heapify", note)
+    monkeypatch.setattr(heapq, "heapify", note)
     calls = [Call(is_over=number % 20 != 0) for number in range(100)]
     inbox, due = Inbox(), time.monotonic() + 1000
     for number, call in enumerate(calls):
@@ -116,7 +117,12 @@ def test_a_result_that_comes_after_the_limit_is_dropped() -> None:
     pool = Pool(
         "a pool", prefix="thread", size=1, grace=1.0, initialize=None, make_broken_error=LookupError
     )
-    call: FutureCall[int] = FutureCall(pool, lambda: call.expire() or 3, (), {})
+
+    def expire_and_return() -> int:
+        call.expire()
+        return 3
+
+    call: FutureCall[int] = FutureCall(pool, expire_and_return, (), {})
     call.timeout = 1.0
     pool.waiting[call.future] = call
     call.run()
