@@ -1,4 +1,4 @@
-"""What the executors share: their face is that of `concurrent.futures`.
+"""The face that the executors share: that of `concurrent.futures`.
 
 Rules of this module:
 
@@ -247,7 +247,7 @@ def _close(pool: Pool, _: object) -> None:
 
 @final
 class ExecutorOptions:
-    """What submits calls to an executor with options of their own; see its ``options``."""
+    """An executor whose calls have options of their own; see its ``options``."""
 
     def __init__(self, executor: StoppableExecutor, timeout: float | None) -> None:
         self._executor = executor

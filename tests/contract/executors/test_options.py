@@ -136,7 +136,7 @@ def test_without_a_thread_for_the_clock_the_call_is_refused(
         raise RuntimeError("can't start new thread")
 
     with ThreadPoolExecutor(1) as executor, monkeypatch.context() as patch:
-        patch.setattr(deadlines, "_clocks", set())
+        patch.setattr(deadlines, "_clocks", set[threading.Thread]())
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start new thread"):
             executor.options(timeout=1).submit(int)

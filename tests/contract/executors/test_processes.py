@@ -73,7 +73,7 @@ def test_a_call_that_listens_ends_by_itself_and_its_process_lives_on(
 
 
 @pytest.mark.parametrize(
-    "job", [jobs.stuck, jobs.stubborn, jobs.hold_gil], ids=lambda f: f.__name__
+    "job", [jobs.stuck, jobs.stubborn, jobs.hold_gil], ids=["stuck", "stubborn", "GIL"]
 )
 def test_a_call_that_does_not_listen_is_killed_and_gone_when_its_future_is_done(
     executor: ProcessPoolExecutor, held_process_call: Make, job: Callable[[str], object]
@@ -81,7 +81,11 @@ def test_a_call_that_does_not_listen_is_killed_and_gone_when_its_future_is_done(
     one = held_process_call()
     future = call_in(executor, job, one)
     gone: list[bool] = []
-    future.add_done_callback(lambda _: gone.append(not jobs.is_alive(int(one.read("inside")))))
+
+    def look(_: object) -> None:
+        gone.append(not jobs.is_alive(int(one.read("inside"))))
+
+    future.add_done_callback(look)
     assert future.cancel() is False
     with pytest.raises(Stopped, match=r"^asked to stop: its future was cancelled$"):
         future.result(PATIENCE)
@@ -154,10 +158,10 @@ def test_the_workers_can_be_killed_without_grace(
 
 
 def test_leaving_by_an_error_stops_everything(held_process_call: Make) -> None:
-    one = held_process_call()
-    with pytest.raises(KeyboardInterrupt), ProcessPoolExecutor(1) as executor:
-        future = call_in(executor, jobs.stuck, one)
-        waiting = executor.submit(jobs.square, 3)
+    one, executor = held_process_call(), ProcessPoolExecutor(1)
+    future = call_in(executor, jobs.stuck, one)
+    waiting = executor.submit(jobs.square, 3)
+    with pytest.raises(KeyboardInterrupt), executor:
         raise KeyboardInterrupt
     with pytest.raises(Stopped, match="its executor was left by KeyboardInterrupt"):
         future.result(0)
@@ -218,7 +222,7 @@ def test_what_cannot_be_pickled_costs_that_call_alone(executor: ProcessPoolExecu
             executor.submit(*args).result(PATIENCE)
         assert isinstance(caught.value, PicklingError)
     with pytest.raises(SerializationError, match="cannot be pickled"):
-        list(executor.map(lambda _: None, range(3)))
+        list(executor.map(threading.Lock().acquire, [False]))
     assert list(executor.map(str, [1, 2])) == ["1", "2"]
     with (
         ProcessPoolExecutor(1, initializer=str, initargs=(lock,)) as other,

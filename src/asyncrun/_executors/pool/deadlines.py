@@ -66,7 +66,7 @@ def ensure_clock() -> None:
 
 
 def set_deadline(call: Timed, seconds: float) -> None:
-    """Have a call end after so many seconds."""
+    """Set when a call is to end: after so many seconds."""
     _inbox.put(Deadline(time.monotonic() + seconds, id(call), weakref.ref(call)))
 
 

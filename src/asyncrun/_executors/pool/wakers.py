@@ -30,7 +30,7 @@ class Wakers:
         return bool(self._wakers)
 
     def wake(self) -> None:
-        """Have the waiting threads look again; from any thread or handler."""
+        """Make the waiting threads look again; from any thread or handler."""
         for waker in list(self._wakers):
             with suppress(RuntimeError):  # another thread has woken it
                 waker.release()

@@ -110,7 +110,7 @@ class ProcessCall(FutureCall[T]):
 
     @property
     def func(self) -> Callable[..., Any]:
-        """What the process calls."""
+        """The function that the process calls."""
         return call_with_keywords if self._kwargs else self._func
 
     @property

@@ -172,7 +172,7 @@ class WorkerProcess:
         return not self._reaped and self.popen is not None and self.popen.poll() is None
 
     def kill_soon(self, *, at_once: bool) -> None:
-        """Have its thread end it without a time of grace, once its call is asked to stop.
+        """Make its thread end it without a time of grace, once its call is asked to stop.
 
         Args:
             at_once: Whether by SIGKILL alone.

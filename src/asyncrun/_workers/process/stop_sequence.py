@@ -54,7 +54,7 @@ class StopSequence:
         self._is_acknowledged = False
 
     def cut_short(self) -> None:
-        """Give the call no time, from any thread."""
+        """Leave the call no time, from any thread."""
         self._grace = 0.0
         if self.deadline is not None:
             self.deadline = self._requested_at

@@ -1,4 +1,4 @@
-"""What a thread does to have one call run by an endpoint.
+"""One call, run by an endpoint for the thread that waits.
 
 Rule of this module: the thread takes an endpoint for the call, and gives it back when the call has
 ended, before anybody sees the outcome. An endpoint that ended before the call began costs nothing
@@ -71,7 +71,7 @@ class CallForEndpoint(Protocol):
 
 
 class Exchange(Generic[T]):
-    """What a thread does to have a call run by a process.
+    """A call, run by a process for the thread that waits.
 
     Args:
         call: The call.
