@@ -16,6 +16,7 @@ from .bench_import import importing
 from .bench_interrupt import interrupt
 from .bench_map import mapping
 from .bench_process import processes
+from .bench_process_executor import executing_in_processes
 from .bench_wake import waking
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ BENCHMARKS: Final[dict[str, Callable[..., list[Result]]]] = {
     "interrupt": interrupt,
     "executor": executing,
     "process": processes,
+    "process_executor": executing_in_processes,
 }
 
 

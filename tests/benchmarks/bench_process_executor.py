@@ -1,0 +1,108 @@
+"""`ProcessPoolExecutor` against the standard library's, both with spawn; and how it kills."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import multiprocessing
+import time
+from concurrent.futures import wait
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from asyncrun.futures import ProcessPoolExecutor
+
+from .measuring import Result, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.synchronize import Semaphore
+
+CALLS: Final = 2_000
+ITEMS: Final = 20_000
+WORKERS: Final = 2
+STUCK: Final = 16
+ALLOWED: Final = 0.1 + 0.01 * STUCK
+"""Seconds in which so many processes that are stuck in C code are to be gone."""
+
+
+def executing_in_processes(*, quick: bool) -> list[Result]:
+    """Measure calls and items of warm processes, and the end of stuck ones."""
+    rival = partial(
+        concurrent.futures.ProcessPoolExecutor, mp_context=multiprocessing.get_context("spawn")
+    )
+    results: list[Result] = []
+    with ProcessPoolExecutor(WORKERS) as mine, rival(WORKERS) as theirs:
+        for executor in (mine, theirs):
+            list(executor.map(time.sleep, [0.5] * WORKERS))  # so that each is there
+        for name, sample, bar in (
+            ("a call and its result", _call, 1.0),
+            (f"{CALLS} calls at once", _calls, 1.0),
+            (f"map of {ITEMS} items", _map, 1 / 3),
+        ):
+            results.append(
+                compare(
+                    f"ProcessPoolExecutor: {name}",
+                    partial(sample, mine),
+                    partial(sample, theirs),
+                    bar=bar,
+                    times=5 if quick else 15,
+                )
+            )
+    name = f"ProcessPoolExecutor: {STUCK} calls stuck in C, cancelled"
+    results.append(compare(name, _kill, lambda: ALLOWED, bar=1.0, times=3 if quick else 7))
+    return results
+
+
+def _call(executor: concurrent.futures.Executor) -> float:
+    return _timed(CALLS, lambda: sum(executor.submit(abs, -1).result() for _ in range(CALLS)))
+
+
+def _calls(executor: concurrent.futures.Executor) -> float:
+    def run() -> int:
+        several = [executor.submit(abs, -1) for _ in range(CALLS)]
+        return sum(future.result() for future in several)
+
+    return _timed(CALLS, run)
+
+
+def _map(executor: concurrent.futures.Executor) -> float:
+    return _timed(ITEMS, lambda: sum(executor.map(abs, [-1] * ITEMS)))
+
+
+def _timed(count: int, run: Callable[[], int]) -> float:
+    start = time.perf_counter()
+    total = run()
+    seconds = time.perf_counter() - start
+    if total != count:
+        raise RuntimeError("a result is missing")
+    return seconds / count
+
+
+_begun: list[Semaphore] = []
+
+
+def _note(begun: Semaphore) -> None:
+    _begun.append(begun)
+
+
+def _derive(rounds: int) -> bytes:
+    _begun[0].release()
+    return hashlib.pbkdf2_hmac("sha256", b"a", b"b", rounds)
+
+
+def _kill() -> float:
+    begun = multiprocessing.get_context("spawn").Semaphore(0)
+    with ProcessPoolExecutor(STUCK, initializer=_note, initargs=(begun,)) as executor:
+        several = [executor.submit(_derive, 2**31 - 1) for _ in range(STUCK)]
+        for _ in several:
+            begun.acquire()
+        time.sleep(0.1)  # the last one has yet to get from there into C
+        start = time.perf_counter()
+        for future in several:
+            future.cancel()
+        done, _ = wait(several)
+        seconds = time.perf_counter() - start
+        if executor._processes or len(done) != STUCK:
+            raise RuntimeError("a process is left")
+    return seconds
