@@ -67,7 +67,11 @@ def _calls(executor: concurrent.futures.Executor) -> float:
 
 
 def _map(executor: concurrent.futures.Executor) -> float:
-    return _timed(ITEMS, lambda: sum(executor.map(abs, [-1] * ITEMS)))
+    return _timed(ITEMS, lambda: sum(executor.map(_absolute, [-1] * ITEMS)))
+
+
+def _absolute(number: int) -> int:
+    return abs(number)
 
 
 def _timed(count: int, run: Callable[[], int]) -> float:

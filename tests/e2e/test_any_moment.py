@@ -21,6 +21,7 @@ PARTS = 4
 
 # rules 13 and 14; the two signals differ in nothing that a backend does
 @pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("backend", "signum"),
     [(name, signal.SIGINT) for name in BACKENDS] + [("asyncio", signal.SIGTERM)],

@@ -148,6 +148,7 @@ PARTS = 4
 
 
 # rule 15
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("two", [False, True], ids=["one", "two"])
 def test_ctrl_c_at_any_line_of_the_hook_ends_the_process_quietly(

@@ -25,7 +25,7 @@ from asyncrun import (
     safe_point,
     stop_token,
 )
-from asyncrun.futures import ThreadPoolExecutor
+from asyncrun.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 if TYPE_CHECKING:
     import sqlite3
@@ -203,3 +203,12 @@ def executor() -> None:
         pool.stop("enough")
         assert_type(pool.shutdown(wait=False, cancel_futures=True), None)
     assert_type(future.done(), bool)
+
+
+def process_executor() -> None:
+    with ProcessPoolExecutor(2, None, print, ("a process",), grace=1.0) as pool:
+        assert_type(pool.submit(half, 1, rest="x").result(), float)
+        assert_type(pool.options(timeout=1.0).submit(half, 1, rest="x"), Future[float])
+        pool.options(timeout=1).submit(half, "1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        assert_type(list(pool.map(half, [1, 2], ["a", "b"], chunksize=5)), list[float])
+        pool.kill_workers()

@@ -95,7 +95,9 @@ def test_contributing_lists_every_module_in_the_order_of_the_layers() -> None:
     assert list(dict.fromkeys(packages)) == layers
 
 
-def test_futures_has_the_whole_namespace_of_the_standard_library() -> None:
+def test_futures_has_the_whole_namespace_of_the_standard_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import concurrent.futures
 
     assert set(concurrent.futures.__all__) <= set(dir(futures))
@@ -103,6 +105,12 @@ def test_futures_has_the_whole_namespace_of_the_standard_library() -> None:
         is_own = getattr(futures, name) is not getattr(concurrent.futures, name)
         assert is_own == (name in OWN_FUTURES)
     assert all(hasattr(concurrent.futures, name) for name in futures.__all__)
+    with monkeypatch.context() as patch:
+        patch.setattr(concurrent.futures, "__all__", ["of_a_later_python"])
+        patch.setattr(concurrent.futures, "of_a_later_python", 7, raising=False)
+        name = "of_a_later_python"
+        assert getattr(futures, name) == 7
+        delattr(futures, name)
     with pytest.raises(AttributeError, match=r"module 'asyncrun.futures' has no attribute 'Pool'"):
         _ = futures.Pool  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 

@@ -275,8 +275,10 @@ class Pool:
         return item
 
     def _take(self, thread: threading.Thread) -> WorkItem | None:
-        with suppress(Empty):
+        try:
             return self.queue.get_nowait()
+        except Empty:  # suppress() is slow
+            pass
         self._idle[thread] = None
         self._starting.pop(thread, None)
         try:

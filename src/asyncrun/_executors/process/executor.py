@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import TypeVarTuple
 
-    from ..._workers.process.handle import WorkerProcess
-
     ArgsT = TypeVarTuple("ArgsT")
 
 _count: Final = itertools.count()
@@ -122,7 +120,8 @@ class ProcessPoolExecutor(StoppableExecutor, futures.ProcessPoolExecutor):
     def _processes(self) -> dict[int, ProcessView]:  # type: ignore[override]
         # In `concurrent.futures` they are there when `submit` returns.
         wait_until(lambda: not (self._pool.starting() or self._has_starting_calls()), START_TIMEOUT)
-        return {each.pid: ProcessView(each) for each in self._worker_pool.processes()}
+        several = [each.popen for each in self._worker_pool.processes()]
+        return {each.pid: ProcessView(each) for each in several if each is not None}
 
     def _has_starting_calls(self) -> bool:
         return any(call.state == "starting" for call in self.calls())
@@ -180,7 +179,7 @@ class ProcessView:
     """A worker process as `multiprocessing.Process` shows one, for monitors.
 
     Args:
-        process: The process.
+        popen: The process.
 
     Attributes:
         pid: Its id.
@@ -188,14 +187,14 @@ class ProcessView:
 
     pid: int
 
-    def __init__(self, process: WorkerProcess) -> None:
-        self._popen = process.popen
-        self.pid = process.pid
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        self.pid = popen.pid
 
     @property
     def exitcode(self) -> int | None:
         """See `multiprocessing.Process.exitcode`."""
-        return None if self._popen is None else self._popen.poll()
+        return self._popen.poll()
 
     def is_alive(self) -> bool:
         """See `multiprocessing.Process.is_alive`."""
@@ -203,18 +202,13 @@ class ProcessView:
 
     def join(self, timeout: float | None = None) -> None:
         """See `multiprocessing.Process.join`."""
-        if self._popen is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._popen.wait(timeout)
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout)
 
     def terminate(self) -> None:
         """See `multiprocessing.Process.terminate`."""
-        self._signal(signal.SIGTERM)
+        self._popen.send_signal(signal.SIGTERM)  # which looks whether it is there
 
     def kill(self) -> None:
         """See `multiprocessing.Process.kill`."""
-        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-
-    def _signal(self, signum: int) -> None:
-        if self._popen is not None:
-            self._popen.send_signal(signum)  # which looks whether it is there
+        self._popen.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -72,7 +72,7 @@ class ProcessPool:
 
     def processes(self) -> list[WorkerProcess]:
         """Return the processes that there are."""
-        return [process for process in [*self._idle, *self._in_use] if process.pid]
+        return [process for process in [*self._idle, *self._in_use] if process.popen is not None]
 
     def acquire(self, name: str) -> WorkerProcess:
         """See `EndpointPool.acquire`."""
