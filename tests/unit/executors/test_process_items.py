@@ -1,4 +1,4 @@
-"""What a ProcessPoolExecutor runs, where it is hard to get to in a whole one."""
+"""Work items of a ProcessPoolExecutor, where they are hard to get to in a whole one."""
 
 from __future__ import annotations
 
