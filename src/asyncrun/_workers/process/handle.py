@@ -56,6 +56,10 @@ if TYPE_CHECKING:
 LIVENESS_INTERVAL: Final = 1.0
 """Seconds between two looks whether a process lives whose end of a socket a fork may hold."""
 
+LAST_WORDS: Final = 1.0
+"""Seconds for a process that could not begin to exit by itself: it may have logged why, to a queue
+that another thread of it flushes."""
+
 
 @final
 class WorkerProcess:
@@ -138,7 +142,7 @@ class WorkerProcess:
             try:
                 raise_error(frame.body, what)
             except BaseException as exc:  # noqa: ASYNC103 - it came in a message
-                self.terminate()
+                self.terminate(LAST_WORDS)
                 error = first_leaf(exc)
                 why = f"there {what} raised {type(error).__name__}: {error}"
                 if isinstance(error, WorkerStartError):
