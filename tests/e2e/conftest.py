@@ -9,28 +9,7 @@ import pytest
 
 from tests.conftest import PROGRAMS
 
-UNMEASURED: Final = frozenset(
-    {
-        "test_any_moment",
-        "test_cpython_tests",
-        "test_examples_checksums",
-        "test_examples_control_c",
-        "test_examples_crunch",
-        "test_examples_download",
-        "test_examples_drop_in",
-        "test_examples_embed",
-        "test_examples_sqlite_interrupt",
-        "test_map",
-        "test_orphans",
-        "test_pipes",
-        "test_process_deaths",
-        "test_process_kin",
-        "test_processes",
-        "test_readme",
-        "test_stuck",
-        "test_terminal",
-    }
-)
+UNMEASURED: Final = frozenset({"test_any_moment", "test_cpython_tests", "test_pipes"})
 """Modules whose programs run no line that those of other modules do not run: to be measured costs
 each process 0.2 s."""
 
