@@ -310,6 +310,7 @@ class Batch(Generic[T]):
         if self.closed:
             while (item := self.pop_requeued()) is not None:
                 item.state = DISCARDED
+            self.notify_reader()  # it may wait for one of them
         else:
             for _ in items:
                 self.pending.put(None)
