@@ -176,8 +176,8 @@ class Batch(Generic[T]):
         request_consumer: Sees to it that there are consumers, in the event loop's thread.
         consumers: The leases of workers that serve this batch; only for the event loop's thread.
         idle: Those of them that have nothing to do.
-        pickled_function: The function as bytes, for processes.
-        closed: Whether no further item may begin; it is not open before the map is entered.
+        pickled_function: The function, pickled.
+        closed: Whether no further item may begin, as before the map is entered.
         is_abandoned: Whether nobody waits any longer, even for what is likely to end soon.
     """
 
@@ -310,7 +310,7 @@ class Batch(Generic[T]):
         if self.closed:
             while (item := self.pop_requeued()) is not None:
                 item.state = DISCARDED
-            self.notify_reader()  # it may wait for one of them
+            self.notify_reader()
         else:
             for _ in items:
                 self.pending.put(None)
@@ -318,10 +318,9 @@ class Batch(Generic[T]):
 
     def pop_requeued(self) -> Item[T] | None:
         """Take an item that was given back, if there is one."""
-        try:
+        with suppress(IndexError):
             return self._requeued.popleft()
-        except IndexError:
-            return None
+        return None
 
     def pop_nowait(self) -> Item[T] | None:
         """Take an item if one waits."""

@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from asyncrun import Runner
-from asyncrun._core.batch import SUCCEEDED, Batch
+from asyncrun._core.batch import DISCARDED, SUCCEEDED, Batch
 from asyncrun._workers.slots import SlotQueue
 from asyncrun._workers.thread.item_loop import ThreadItemLoop
 
@@ -43,6 +43,21 @@ def test_a_reader_that_waits_is_woken_by_its_item_alone() -> None:
     with batch.reader_waiting(waker.set):
         pass
     assert not batch._wakers
+
+
+def test_a_reader_is_woken_when_its_item_is_put_back_as_the_batch_has_closed() -> None:
+    posted: list[Any] = []
+    batch = make_batch(posted)
+    batch.put(0, "an item")
+    batch.closed = False
+    item = batch.pop_nowait()  # a consumer has it in hand, and has not begun it
+    assert item is not None
+    waker = threading.Event()
+    with batch.reader_waiting(waker.set, item):
+        batch.close(None)
+        batch.requeue([item])
+        assert item.state is DISCARDED
+        assert posted == [waker.set]
 
 
 @pytest.mark.anyio
