@@ -182,5 +182,10 @@ def count(content: bytes) -> int:
     return len(content)
 
 
+def exit_slowly(seconds: float) -> str:
+    atexit.register(time.sleep, seconds)
+    return "answered"
+
+
 def hang_at_exit() -> None:
     atexit.register(threading.Event().wait)

@@ -241,3 +241,12 @@ def test_a_forked_child_ends_and_may_use_the_executor_itself(
     lines = ["ready", "child 8 [1, 2]", "calls 0", "parent 0"]
     assert output.splitlines() == lines, errors
     assert (status, errors) == (-signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize("way", ["plain", "recycle"])
+def test_processes_that_start_when_the_script_has_ended_find_its_functions(
+    start: Callable[..., Child], way: str
+) -> None:
+    status, output, errors = start(EXECUTOR / "pending_at_exit.py", "asyncio", way).finish()
+    assert (status, errors) == (0, "")
+    assert sorted(output.split()) == [str(number) for number in range(6)]

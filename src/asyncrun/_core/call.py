@@ -120,6 +120,7 @@ class Call(SlotLease[T]):
         location: What it runs in outside of this process; `STARTING` before that is there.
         on_begin: What is to be called, in whatever thread, when it begins to run; or None.
         expired: Why nobody waits for it any longer, if it has run for too long.
+        is_answered: Whether its outcome has come from where it ran, and will not be too late.
     """
 
     __slots__ = (
@@ -128,6 +129,7 @@ class Call(SlotLease[T]):
         "error",
         "expired",
         "func",
+        "is_answered",
         "location",
         "on_begin",
         "owner",
@@ -139,6 +141,7 @@ class Call(SlotLease[T]):
     location: str | None
     on_begin: Callable[[], None] | None
     expired: str | None
+    is_answered: bool
 
     def __init__(
         self,
@@ -162,6 +165,7 @@ class Call(SlotLease[T]):
         self.error: BaseException | None = None
         self.on_begin = None
         self.expired = None
+        self.is_answered = False
         super().__init__()
 
     @property
@@ -246,7 +250,7 @@ class Call(SlotLease[T]):
         Returns:
             Whether that is so. If not, the worker is done, and the outcome is on its way.
         """
-        if self._finished.acquire(blocking=False):
+        if not self.is_answered and self._finished.acquire(blocking=False):
             self.expired = reason
         return self.expired is not None
 

@@ -208,12 +208,12 @@ class WorkerStartError(_Picklable, RuntimeError):
     Attributes:
         name: The same.
         why: The same.
-        has_begun: Whether the process was there, and failed in its main module or initializer.
+        is_permanent: Whether the main module or the initializer failed, as it will in others.
     """
 
     name: str
     why: str
-    has_begun: bool = False
+    is_permanent: bool = False
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"no worker process could be started for {name}: {why}")

@@ -82,6 +82,16 @@ def test_a_consumer_looks_once_more_when_it_has_left_and_is_always_likely_to_end
     assert batch.consumers == []
 
 
+def test_the_item_that_lacks_a_process_may_be_with_another_consumer_by_now(pool: Pool) -> None:
+    mapped: MapIterator[int] = MapIterator(
+        pool, abs, ((),), timeout=None, buffersize=None, owner=None, make_work_item=ThreadMapItem
+    )
+    processes = ProcessPool(None, None, 1.0)
+    consumer = ProcessMapItem(processes, mapped._batch, pool, copy_context(), single=False)
+    consumer._fail_one(LookupError())
+    assert not mapped._batch.output
+
+
 def test_a_pool_whose_executor_is_gone_can_break_down(pool: Pool) -> None:
     pool.break_down()
     assert pool.closed

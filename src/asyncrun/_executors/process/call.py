@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 from ..._core.errors import CallTimeoutError, Stopped, WorkerStartError
+from ..._core.registry import STARTING
 from ..._workers.remote.exchange import Exchange
 from ..call import FutureCall
 
@@ -43,7 +44,7 @@ def break_pool(pool: Pool, error: WorkerStartError) -> BrokenProcessPool | Worke
     Returns:
         The error of the call.
     """
-    if not error.has_begun:  # there was no memory, say
+    if not error.is_permanent:  # there was no memory, say
         return error
     pool.break_down()
     broken = make_broken_error()
@@ -90,11 +91,13 @@ class ProcessCall(FutureCall[T]):
 
     Attributes:
         location: See `Call.location`.
+        is_answered: See `Call.is_answered`.
     """
 
-    __slots__ = ("_has_expired", "_processes", "location")
+    __slots__ = ("_has_expired", "_processes", "is_answered", "location")
 
     location: str | None
+    is_answered: bool
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ class ProcessCall(FutureCall[T]):
     ) -> None:
         super().__init__(threads, func, args, kwargs)
         self._processes = processes
-        self._has_expired = False
+        self._has_expired = self.is_answered = False
 
     @property
     def func(self) -> Callable[..., Any]:
@@ -122,9 +125,9 @@ class ProcessCall(FutureCall[T]):
         exchange: Exchange[T] = Exchange(self, self._processes)
         try:
             result = exchange.run()
-        except WorkerStartError as exc:
-            raise break_pool(self._pool, exc)  # noqa: B904 - it has its cause
         except BaseException as exc:
+            if isinstance(exc, WorkerStartError) and self.location is STARTING:
+                raise break_pool(self._pool, exc)  # noqa: ASYNC104, B904 - it has its cause
             if not self._has_expired:
                 raise
             cause = None if isinstance(exc, Stopped) else exc
@@ -140,8 +143,9 @@ class ProcessCall(FutureCall[T]):
 
     def expire(self) -> None:
         """See `Timed.expire`: the call is asked to stop, and its end is waited for."""
-        self._has_expired = True
-        self.stop(f"it took longer than {self.timeout:g} s")
+        if not self.is_answered:  # else only its process has yet to exit
+            self._has_expired = True
+            self.stop(f"it took longer than {self.timeout:g} s")
 
     def _end(self, error: BaseException | None) -> None:
         super()._end(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, final
 
+from ..._core.batch import FAILED
 from ..._core.errors import SerializationError, WorkerStartError
 from ..._core.stop import StopFlag, StopToken
 from ..._workers.remote.item_loop import RemoteItemLoop
@@ -68,12 +69,19 @@ class ProcessMapItem(RemoteItemLoop, MapWorkItem):
             super().run()
 
     def _serve(self) -> None:
-        try:
-            super()._serve()
-        except WorkerStartError as exc:
-            self.fail(break_pool(self.threads, exc))
-        except SerializationError as exc:  # the initializer cannot be pickled
-            self.fail(exc)
+        while True:
+            try:
+                return super()._serve()
+            except WorkerStartError as exc:
+                if exc.is_permanent:
+                    return self.fail(break_pool(self.threads, exc))
+                self._fail_one(exc)
+            except SerializationError as exc:  # the initializer cannot be pickled
+                return self.fail(exc)
+
+    def _fail_one(self, error: Exception) -> None:
+        if (item := self.batch.pop_requeued()) is not None:
+            self.batch.set_outcome(item, FAILED, error)
 
     def is_ending(self) -> bool:
         """See `WorkItem.is_ending`: if need be, the process is ended."""

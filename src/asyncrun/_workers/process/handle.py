@@ -30,7 +30,6 @@ import os
 import time
 import weakref
 from functools import partial
-from multiprocessing import process as this_process
 from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError, describe_exit, first_leaf
@@ -42,7 +41,7 @@ from .ipc.channels import ProcessChannels, Ready
 from .ipc.framing import Frame, encode
 from .ipc.protocol import NO_PERMIT
 from .loop_reader import make_reader
-from .spawn import SpawnContext, spawn_worker
+from .spawn import SpawnContext, is_importing_main, spawn_worker
 from .stop_sequence import StopSequence
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class WorkerProcess:
                 raise
             how = describe_exit(max(exc.returncode, 0), -min(exc.returncode, 0) or None)
             failure = WorkerStartError(name, f"it {how} as it began")
-            failure.has_begun = True
+            failure.is_permanent = exc.returncode >= 0  # else memory was short, say
             raise failure from None
         if frame is not None and frame.is_error:
             what = str(frame.extra, "utf-8")
@@ -148,12 +147,12 @@ class WorkerProcess:
                 if isinstance(error, WorkerStartError):
                     why = error.why
                 failure = WorkerStartError(name, why)
-                failure.has_begun = True
+                failure.is_permanent = True
                 raise failure from exc  # noqa: ASYNC104
 
     def _spawn(self, name: str) -> bytes:
         """Start it, and return the initializer as it is to be sent."""
-        if getattr(this_process.current_process(), "_inheriting", False):
+        if is_importing_main():
             raise WorkerStartError(name, IMPORTING)
         context, initializer = SpawnContext(), b""
         if self._initializer is not None:

@@ -25,6 +25,7 @@ from ..remote.endpoint import WorkerGone
 from ..remote.serialization import dumps, pickles_by_name
 from .child.main import WorkerBootstrap
 from .handle import WorkerProcess
+from .spawn import note_main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,7 @@ class ProcessPool:
         self._grace = grace
         self._last_pickled: tuple[object, bytes] = None, b""
         self._is_closed = False
+        note_main()
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:

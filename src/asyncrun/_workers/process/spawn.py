@@ -14,16 +14,18 @@ import os
 import subprocess
 import sys
 import time
+import weakref
 from functools import partial
-from multiprocessing import reduction, spawn
+from multiprocessing import process, reduction, spawn
 from multiprocessing.context import SpawnProcess, set_spawning_popen
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..process_group import kill_group_with_parent, terminate_group
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
 
 class DupFd:
@@ -152,8 +154,32 @@ def _preparation() -> dict[str, Any]:
     main: Any = sys.modules["__main__"]
     if not hasattr(main, "__spec__"):  # pdb of Python 3.11 makes such a one
         main.__spec__ = None
-    preparation = spawn.get_preparation_data("")
+    preparation: dict[str, Any] = spawn.get_preparation_data("")
+    if not any("init_main" in key for key in preparation):
+        preparation |= _noted_main.get(main, {})
     return {key: _plain(value) for key, value in preparation.items()}
+
+
+_noted_main: Final[weakref.WeakKeyDictionary[ModuleType, dict[str, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def note_main() -> None:
+    """Note where the main module can be imported from.
+
+    CPython deletes its ``__file__`` when a script has come to its end, and so before it finishes
+    the work of executors.
+    """
+    if not is_importing_main():
+        noted = {key: value for key, value in _preparation().items() if "init_main" in key}
+        if noted:
+            _noted_main[sys.modules["__main__"]] = noted
+
+
+def is_importing_main() -> bool:
+    """Return whether this is a new process that imports its main module."""
+    return bool(getattr(process.current_process(), "_inheriting", False))
 
 
 def _plain(value: object) -> object:

@@ -35,9 +35,11 @@ class CallForEndpoint(Protocol):
 
     Attributes:
         location: See `Call.location`.
+        is_answered: See `Call.is_answered`.
     """
 
     location: str | None
+    is_answered: bool
 
     @property
     def func(self) -> Callable[..., Any]:
@@ -80,6 +82,7 @@ class Exchange(Generic[T]):
 
     def __init__(self, call: CallForEndpoint, pool: EndpointPool[Any]) -> None:
         call.location = STARTING
+        call.is_answered = False
         self._call = call
         self._pool = pool
         self._pickled: tuple[bytes, bytes] | None = None
@@ -87,7 +90,17 @@ class Exchange(Generic[T]):
         self._stop_callback: AbstractContextManager[None] = nullcontext()
 
     def run(self) -> T:
-        """See `SlotLease.run`."""
+        """Run the call in a process, and wait for the end; also as a `SlotLease` does.
+
+        Returns:
+            Its result.
+
+        Raises:
+            BaseException: The call has raised it.
+            WorkerStartError: There was no process, and `CallForEndpoint.location` is `STARTING`.
+            WorkerDied: The process ended under the call.
+            Stopped: It was ended, as the call was asked to stop.
+        """
         call, attempts = self._call, MAX_ATTEMPTS
         while True:
             attempts -= 1
@@ -95,7 +108,9 @@ class Exchange(Generic[T]):
             try:
                 if process is None:
                     process = self._start()
-                return self.finish(cast("Response", process.receive(None)))
+                frame = cast("Response", process.receive(None))
+                call.is_answered = True
+                return self.finish(frame)
             except WorkerGone as exc:
                 process = cast("Endpoint", process or self._process)
                 if exc.returncode is None:
@@ -113,6 +128,7 @@ class Exchange(Generic[T]):
     def _start(self) -> Endpoint:
         call = self._call
         self._pickle()
+        call.location = STARTING  # again, if the process of an earlier attempt has died
         process: Endpoint = self._pool.acquire(call.name)
         self._attach(process)
         if process.location is None:
