@@ -4,8 +4,8 @@ Rules of this module (rules 13 to 17):
 
 - `SignalHandlers` puts back every handler that it has replaced.
 - A signal handler may run at any bytecode of the main thread. Ours stores attributes, puts the
-  kernel's default back, posts one callback to the loop and releases one lock. It pauses, for
-  20 ms at most, so that a sender on the same core gets to its second signal.
+  kernel's default back, posts one callback to the loop and releases one lock. At a SIGINT it
+  pauses, for 50 ms at most, so that a sender on the same core gets to its second signal.
 - What the handlers of one `run` do next:
 
   ========= ============================== ==============================================
@@ -137,7 +137,8 @@ class SignalHandlers:
             gc.disable()
         if (cancel := self._cancel) is not None:
             cancel()
-        await_repetition()
+        if signum == signal.SIGINT:
+            await_repetition()
         self._prepare_for_later(signum)
 
     def _prepare_for_later(self, first: int) -> None:

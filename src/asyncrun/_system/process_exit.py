@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._core.registry import is_busy
@@ -42,31 +41,22 @@ its group, systemd sends SIGHUP after SIGTERM, a shell passes on a SIGHUP that t
 REPETITION: Final = 1.0
 """Seconds within which further ones of them are the same request."""
 
-
-PAUSE: Final = 0.0005
-"""Seconds for a sender that signals twice: with a single core, the sender gets to the second signal
-only when this process sleeps. A person needs a hundred times as long."""
-
-BUSY_PAUSE: Final = 0.02
-"""The same where more threads are ready to run than there are cores: the sender waits for its turn.
-Under `timeout` Ctrl-C skipped `finally` blocks in 4 of 25 runs with `PAUSE`, in none with this."""
-
-RUNNABLE: Final = Path("/proc/loadavg")
-"""Where Linux tells, in the fourth field, how many threads are ready to run now."""
+PAUSE: Final = 0.05
+"""Seconds for a sender that signals twice, and on a busy machine has to wait for a core. A person
+needs twice as long for a second Ctrl-C."""
 
 
 def await_repetition() -> None:
-    """Wait a moment for a signal that repeats the one that has just come; in its handler.
+    """Wait a moment for a SIGINT that repeats the one that has just come; in its handler.
 
-    coreutils' `timeout` signals its child and then its group, and it passes on a SIGINT that a
-    terminal has sent to the whole group.
+    coreutils' `timeout` passes on a SIGINT that the terminal has sent to the whole group, and
+    `timeout -s INT` signals its child and then its group. Such a parent is in the group of this
+    process; a shell that starts a program in a terminal is in another one.
     """
-    time.sleep(PAUSE)
-    with suppress(OSError, ValueError, IndexError):  # other systems have no such file
-        # As bytes: a handler must not import a codec.
-        runnable = int(RUNNABLE.read_bytes().split()[3].partition(b"/")[0])
-        if runnable > (os.cpu_count() or 1):
-            time.sleep(BUSY_PAUSE)
+    if sys.platform != "win32":
+        with suppress(OSError):  # of a parent that has just ended
+            if os.getpgid(os.getppid()) == os.getpgrp():
+                time.sleep(PAUSE)
 
 
 def has_default_handler(signum: int) -> bool:
