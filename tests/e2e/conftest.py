@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 import pytest
 
 from tests.conftest import PROGRAMS
-
-UNMEASURED: Final = frozenset({"test_any_moment", "test_cpython_tests", "test_pipes"})
-"""Modules whose programs run no line that those of other modules do not run: to be measured costs
-each process 0.2 s."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,5 +16,5 @@ def shared_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def unmeasured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.path.stem in UNMEASURED:
+    if request.node.get_closest_marker("measured") is None:
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+pytestmark = pytest.mark.measured
+
 BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+pytestmark = pytest.mark.measured
+
 EXECUTOR = PROGRAMS / "executor"
 
 HEAD = """

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+pytestmark = pytest.mark.measured
+
 
 # rule 15
 @pytest.mark.parametrize("phase", ["after an interrupt in the hook", "after an uncaught one"])

@@ -222,6 +222,7 @@ def test_ctrl_c_under_anyio_run_ends_all(
 
 
 # rules 21 and 25
+@pytest.mark.measured
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_call_that_touches_the_terminal_gets_an_error_at_once(
     start: Callable[..., Child], backend: str, *, stop: bool

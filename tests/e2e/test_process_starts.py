@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+pytestmark = pytest.mark.measured
+
 NOT = "WorkerStartError no worker process could be started for double: "
 
 

@@ -116,6 +116,7 @@ asyncrun.run(main)
     assert child.finish() == (0, "no end of line ('', b'') for the parent\n", "error")
 
 
+@pytest.mark.measured
 def test_locks_queues_values_and_memory_are_shared_with_workers(
     start: Callable[..., Child],
 ) -> None:

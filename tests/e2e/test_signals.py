@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+pytestmark = pytest.mark.measured
+
 ALL = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+pytestmark = pytest.mark.measured
+
 CALLS = {
     "getpass": "import getpass\nask = getpass.getpass",
     "readline": "import readline\nask = lambda prompt: input(prompt)",

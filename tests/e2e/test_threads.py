@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import anyio._backends._asyncio
+import pytest
 
 from tests.conftest import PROGRAMS
 from tests.e2e.snippets import HEAD
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
+
+pytestmark = pytest.mark.measured
 
 
 # rule 11
