@@ -31,6 +31,9 @@ BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 PATIENCE = 30.0
 """Seconds after which a test gives up; it only tells a hang from a slow machine."""
+POLL = 0.002
+"""Seconds between two looks at another process: a loop without a pause takes the core that the
+process needs."""
 PROGRAMS = Path(__file__).parent / "e2e" / "programs"
 """Programs that tests start, where they are longer than ten lines."""
 
@@ -99,7 +102,7 @@ def nothing_is_left() -> Iterator[None]:
     yield
     deadline = time.monotonic() + PATIENCE
     while all_running() and time.monotonic() < deadline:
-        os.sched_yield()
+        time.sleep(POLL)
     assert not all_running(), "a call is still running"
     assert children() == {_tracker()}, "a child process is left"
     if _descriptors() - before:
@@ -145,7 +148,7 @@ class Child:
         deadline = time.monotonic() + PATIENCE
         while where not in wchan.read_text():
             assert time.monotonic() < deadline, "it does not come to rest"
-            os.sched_yield()
+            time.sleep(POLL)
 
     def send(self, signum: int) -> None:
         self.process.send_signal(signum)

@@ -92,7 +92,7 @@ class FreshThreadWorker(Worker):
             return
         try:
             outcome.set_result(lease.run())
-        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is the outcome
+        except BaseException as exc:  # noqa: BLE001 - it is the outcome
             outcome.set_exception(exc)
         is_late = True
         try:

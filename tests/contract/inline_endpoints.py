@@ -115,7 +115,7 @@ class InlineEndpoint:
             begun = time.perf_counter_ns()
             try:
                 is_error, body = False, dumps(self._func(*loads(arguments, "it")), "the result")
-            except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is sent
+            except BaseException as exc:  # noqa: BLE001 - it is sent
                 is_error, body = True, dump_error(exc, "it")
             spent = (time.perf_counter_ns() - begun).to_bytes(8, "little")
             with self._changed:

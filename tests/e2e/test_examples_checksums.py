@@ -8,10 +8,13 @@ import select
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.conftest import PATIENCE, POLL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "checksums.py"
 BYTES = {"encoding": "utf-8", "errors": "surrogateescape"}
-PATIENCE = 30.0
 
 # In the order in which the walk takes them.
 FILES = {
@@ -119,7 +121,7 @@ def wait_until_its_output_is_full(child: Child) -> None:
     try:
         while select.select([], [pipe], [], 0)[1]:
             assert child.process.poll() is None
-            os.sched_yield()
+            time.sleep(POLL)
     finally:
         os.close(pipe)
 

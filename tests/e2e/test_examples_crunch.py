@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PATIENCE, POLL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Child
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "crunch.py"
-PATIENCE = 30.0
 
 
 @pytest.mark.parametrize(
@@ -57,4 +58,4 @@ def workers_of(parent: int, at_least: int) -> list[int]:
         if len(pids) >= at_least:
             return pids
         assert time.monotonic() < deadline, f"no workers in {children}"
-        os.sched_yield()
+        time.sleep(POLL)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PATIENCE, POLL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conftest import Child
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "download.py"
-PATIENCE = 30.0
 HALF = b"half of it" * 20_000
 
 
@@ -168,7 +169,7 @@ def wait_for_half(target: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while not any(part.stat().st_size > 0 for part in target.glob(".*/*")):
         assert time.monotonic() < deadline
-        os.sched_yield()
+        time.sleep(POLL)
 
 
 def test_it_fetches_each_url_into_a_file_and_prints_a_line_for_each(

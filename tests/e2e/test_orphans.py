@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.worker_programs import all_gone, marked, numbers, program
+from tests.e2e.worker_programs import all_gone, marked, numbers, program, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +167,7 @@ asyncrun.run(main, **run_options)
     child.send(signal.SIGKILL)
     gone = all_gone(pids, ORPHAN)
     alive = not all_gone([forked], 0)
+    show(forked)
     os.kill(forked, signal.SIGKILL)
     assert gone
     assert alive

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PROGRAMS
+from tests.conftest import POLL, PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +129,7 @@ def test_what_is_stuck_in_a_write_to_standard_error_does_not_hold_up_death_by_th
     tasks, deadline = Path(f"/proc/{child.process.pid}/task"), time.monotonic() + PATIENCE
     while not any("pipe_write" in path.read_text() for path in tasks.glob("*/wchan")):
         assert time.monotonic() < deadline, "the pipe, which nobody reads, is not full"
-        os.sched_yield()
+        time.sleep(POLL)
     child.send(signal.SIGINT)
     assert child.process.wait(PATIENCE) == -signal.SIGINT
 

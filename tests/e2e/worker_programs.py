@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
 
-from tests.conftest import PATIENCE, PROGRAMS
+from tests.conftest import PATIENCE, POLL, PROGRAMS
 
 PROCESSES = PROGRAMS / "processes"
 
@@ -48,13 +49,21 @@ def is_gone(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
+def show(pid: int) -> None:
+    """Print what the kernel says of a process, for the report of a test that fails."""
+    with suppress(OSError):  # it ends just now
+        print((Path(f"/proc/{pid}/wchan")).read_text(), Path(f"/proc/{pid}/status").read_text())
+
+
 def all_gone(pids: list[int], within: float = PATIENCE) -> bool:
     """Wait until the processes have ended; tell whether they have, in so many seconds."""
     deadline = time.monotonic() + within
-    while not all(is_gone(pid) for pid in pids):
+    while left := [pid for pid in pids if not is_gone(pid)]:
         if time.monotonic() >= deadline:
+            for pid in left if within else ():
+                show(pid)
             return False
-        os.sched_yield()
+        time.sleep(POLL)
     return True
 
 

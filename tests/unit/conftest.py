@@ -63,7 +63,7 @@ class Task:
     def _run(self) -> None:
         try:
             self._result = self._func()
-        except BaseException as exc:  # noqa: ASYNC103, BLE001 - `finish` raises it
+        except BaseException as exc:  # noqa: BLE001 - `finish` raises it
             self._error = exc
 
     @property

@@ -35,8 +35,8 @@ def check(number: int, future: Future[int]) -> str:
         assert future.result(0) == number
     except LookupError as error:
         return "own" if error.args == (number,) else "of another call"
-    except (CancelledError, CallTimeoutError, Stopped, WorkerDied) as error:  # noqa: ASYNC103
-        return type(error).__name__  # noqa: ASYNC104 - that of a future
+    except (CancelledError, CallTimeoutError, Stopped, WorkerDied) as error:
+        return type(error).__name__
     return "own"
 
 

@@ -74,6 +74,7 @@ anyio.run(anyio.sleep, 0, **run_options)
 for n in range(1 + part, 5000, parts):
     errors = folder / f"{n}"
     if (pid := os.fork()) == 0:
+        os.setpgid(0, 0)  # a parent in the same group might repeat the signal: the handler waits
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
         play(n)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, POLL
 
 if TYPE_CHECKING:
     from tests.e2e.surroundings.stage import Stage
@@ -57,6 +57,7 @@ class Pane:
         deadline = time.monotonic() + PATIENCE
         while not re.search(pattern, self.screen()):
             assert time.monotonic() < deadline, self.screen()
+            time.sleep(POLL)
 
     def kill_window(self) -> None:
         self._tmux("kill-window")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, POLL
 from tests.e2e.surroundings.tools import PACKAGES, is_missing
 from tests.e2e.worker_programs import all_gone, marked, numbers
 
@@ -79,6 +79,7 @@ class Stage:
         # The environment of a process that has just begun cannot be read at once.
         while not (outside := self.outside()).keys() >= set(inside):
             assert time.monotonic() < deadline, (inside, outside)
+            time.sleep(POLL)
         worker, grandchild, main = (outside[pid] for pid in inside)
         return [main, worker, grandchild]
 

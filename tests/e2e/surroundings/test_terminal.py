@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, POLL
 from tests.e2e.surroundings.expected import SCENES, Scene
 from tests.e2e.surroundings.pane import Pane
 from tests.e2e.surroundings.stage import last_words
@@ -41,6 +41,7 @@ def wait_until(pane: Pane, is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < deadline, pane.screen()
+        time.sleep(POLL)
 
 
 def play(step: str, pane: Pane, modes: str, programs: list[int]) -> None:

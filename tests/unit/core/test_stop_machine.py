@@ -62,7 +62,7 @@ class Actor:
         while (step := self._steps.get()) is not None:
             try:
                 self._results.put(step())
-            except BaseException as exc:  # noqa: ASYNC103, BLE001 - the test looks at it
+            except BaseException as exc:  # noqa: BLE001 - the test looks at it
                 self._results.put(exc)
             del step  # it holds tokens
 

@@ -72,6 +72,7 @@ def trace(frame: FrameType, event: str, arg: object) -> Any:
 for n in range(3 + part, 1000, parts):
     errors = folder / str(n)
     if (pid := os.fork()) == 0:
+        os.setpgid(0, 0)  # a parent in the same group might repeat the signal: the handler waits
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
         left = n
         if two:  # Python 3.12 starts no thread when the interpreter ends
