@@ -25,6 +25,9 @@ signum, part, parts = int(sys.argv[2]), int(sys.argv[4]), int(sys.argv[5])
 own = str(Path(asyncrun.__file__).parent)
 NO_MORE_LINES = 42
 
+# The call listens; how soon its thread gets to where it does depends on what else the machine does.
+asyncrun.StopToken._is_cooperative = lambda _: True  # type: ignore[method-assign]
+
 
 def call() -> None:
     asyncrun.stop_token().sleep(30)
