@@ -324,3 +324,17 @@ async def test_a_call_that_comes_for_a_process_as_the_runner_ends_finds_none(
 async def _read_all(results: MapResults[Any]) -> None:
     async with results:
         assert [result async for result in results] == []
+
+
+# rule 20: until it has a group of its own, a new process gets what the parent's group gets
+async def test_a_ctrl_c_does_not_reach_a_process_that_just_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nkill -INT $$\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(spawn, "_python_exe", os.fsencode(python))
+    async with Runner(max_processes=1) as runner:
+        assert await runner.run_sync(jobs.square, 3, worker="process") == 9
+        mask = partial(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+        assert await runner.run_sync(mask, worker="process") == mask()

@@ -130,8 +130,8 @@ class WorkerProcess:
             self._send_all(encode(Frame(0, 0, initializer)))
             frame = self.receive(None)
         except WorkerGone as exc:
-            if exc.returncode is None:
-                raise
+            if exc.returncode is None or self.stop_requested():
+                raise WorkerGone(None) from None
             how = describe_exit(max(exc.returncode, 0), -min(exc.returncode, 0) or None)
             failure = WorkerStartError(name, f"it {how} as it began")
             failure.is_permanent = exc.returncode >= 0  # else memory was short, say

@@ -11,10 +11,12 @@ Rules of this module:
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 import weakref
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import process, reduction, spawn
 from multiprocessing.context import SpawnProcess, set_spawning_popen
@@ -24,7 +26,7 @@ from ..process_group import kill_group_with_parent, terminate_group
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from types import ModuleType
 
 
@@ -212,8 +214,26 @@ def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
         command = spawn.get_command_line(pipe_handle=fds[0], tracker_fd=tracker)
         options["pass_fds"] = fds
         options["process_group"] = 0  # so that Ctrl-C in a terminal does not reach it
-    popen: Any = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # noqa: S603
+    with _without_interrupts():
+        popen: Any = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # noqa: S603
     return cast("subprocess.Popen[bytes]", popen)
+
+
+@contextmanager
+def _without_interrupts() -> Generator[None]:
+    """Keep SIGINT from a process that is started here, until the process itself unblocks it.
+
+    Until it has a group of its own, a Ctrl-C reaches it, too, and would kill it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])  # first: what blocks may raise, and block
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _write(fd: int, content: bytes) -> bytes:

@@ -103,6 +103,8 @@ class WorkerBootstrap:
             # Not SIG_IGN, which what is started here would inherit.
             signal.signal(signal.SIGINT, _do_nothing)
             getattr(os, "register_at_fork", dict)(after_in_child=_after_fork)
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # see `spawn`
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
