@@ -153,11 +153,16 @@ class Child:
     def send(self, signum: int) -> None:
         self.process.send_signal(signum)
 
-    def finish(self) -> tuple[int, str, str]:
-        """Wait for the end; give the status, and the rest of standard output and error."""
-        stdin, self.process.stdin = self.process.stdin, None  # communicate() would close it
+    def finish(self, said: str | None = None) -> tuple[int, str, str]:
+        """Send the last that there is to say, and wait for the end.
+
+        Give the status, and the rest of standard output and error.
+        """
+        stdin = self.process.stdin
+        if said is None:
+            self.process.stdin = None  # communicate() would close it
         try:
-            output, errors = self.process.communicate(timeout=PATIENCE)
+            output, errors = self.process.communicate(said, timeout=PATIENCE)
         finally:
             self.process.stdin = stdin
         return self.process.returncode, output, errors

@@ -157,14 +157,23 @@ def test_a_module_of_a_package_works(start: Callable[..., Child], tmp_path: Path
     assert child.finish() == (0, "all right\n", "")
 
 
+@pytest.mark.parametrize("is_hidden", [False, True])
 @pytest.mark.parametrize("form", ["-c", "-", "folder", "-m"])
-def test_a_program_without_a_name_calls_functions_of_modules_and_is_told_off_for_its_own(
-    start: Callable[..., Child], tmp_path: Path, form: str
+def test_a_program_without_a_name_calls_functions_of_modules_and_by_cloudpickle_its_own(
+    start: Callable[..., Child],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    is_hidden: bool,
 ) -> None:
     (tmp_path / "tools.py").write_text("def triple(n): return 3 * n\n")
     (tmp_path / "folder").mkdir()
     code = (PROCESSES / "without_a_name.py").read_text()
     (tmp_path / "folder" / "__main__.py").write_text(code)
+    if is_hidden:
+        (tmp_path / "hidden").mkdir()
+        (tmp_path / "hidden" / "cloudpickle.py").write_text("raise ImportError")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hidden"), prepend=os.pathsep)
     if form == "-c":
         child = python(start, "-c", code, cwd=tmp_path)
     elif form in {"folder", "-m"}:
@@ -175,24 +184,35 @@ def test_a_program_without_a_name_calls_functions_of_modules_and_is_told_off_for
             child = python(start, "-", cwd=tmp_path, stdin=file)
     status, output, errors = child.finish()
     assert (status, errors) == (0, "")
-    first, error, last = output.splitlines()
+    first, *middle, last = output.splitlines()
     assert (first, last) == ("6", "9")
-    assert "cannot be unpickled" in error
-    assert "functions of a module" in error
+    if is_hidden:
+        (error,) = middle
+        assert "cannot be unpickled" in error
+        assert "with the extra asyncrun[cloudpickle] also" in error
+    else:
+        assert middle == ["True 4", "-1"]
 
 
-def test_the_flags_of_the_interpreter_go_along(start: Callable[..., Child], tmp_path: Path) -> None:
-    main = """
-async def main():
-    async with Runner() as runner:
-        there = await runner.run_sync(flags, worker="process")
-        say(there == flags(), there[1:])
-asyncrun.run(main)
+PROMPT = """
+from asyncrun.futures import ProcessPoolExecutor
+if True:
+    offset = 3
+    executor = ProcessPoolExecutor(2)
+
+def add(number):
+    return number + offset
+
+print(list(executor.map(add, range(3))), list(executor.map(lambda n: -n, range(3))))
+executor.shutdown()
 """
-    flags = (
-        "def flags():\n    return tuple(sys.flags), sys.warnoptions, sys._xoptions, sys.argv[1:]"
-    )
-    path = program(tmp_path, flags, main)
-    child = python(start, "-O", "-W", "ignore", "-X", "utf8", str(path), "asyncio", "more")
-    said = "True (['ignore'], {'utf8': True}, ['asyncio', 'more'])\n"
-    assert child.finish() == (0, said, "")
+
+
+def test_a_prompt_needs_no_guard_and_sends_what_is_defined_there(
+    start: Callable[..., Child], tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text("def add(number): return 'the wrong one'\n")
+    for script in ([], ["script.py"]):
+        child = python(start, "-i", *script, cwd=tmp_path)
+        status, output, errors = child.finish(PROMPT)
+        assert (status, output) == (0, "[3, 4, 5] [0, -1, -2]\n"), errors

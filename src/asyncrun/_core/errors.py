@@ -7,6 +7,7 @@ attributes; each subclasses what a caller would guess. Nothing here imports AnyI
 from __future__ import annotations
 
 import signal
+from importlib import import_module
 from typing import cast
 
 
@@ -240,11 +241,22 @@ class SerializationError(_Picklable, TypeError):
     why: str
 
     def __init__(self, what: str, done: str, why: str) -> None:
-        hint = "worker processes take and give what pickle can, and functions of a module"
-        super().__init__(f"{what} cannot be {done}: {why}; {hint}")
+        super().__init__(f"{what} cannot be {done}: {why}; {_hint()}")
         self.what = what
         self.done = done
         self.why = why
+
+
+def _hint() -> str:
+    try:
+        import_module("cloudpickle")
+    except ImportError:
+        return (
+            "worker processes take and give what pickle can, and functions of a module; with the "
+            "extra asyncrun[cloudpickle] also lambdas, closures, and what a prompt or a notebook "
+            "defines"
+        )
+    return "worker processes take and give what pickle and cloudpickle can"
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - it is none

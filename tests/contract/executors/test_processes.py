@@ -216,7 +216,7 @@ def test_a_process_that_cannot_be_started_costs_that_call(
 
 def test_what_cannot_be_pickled_costs_that_call_alone(executor: ProcessPoolExecutor) -> None:
     lock = threading.Lock()
-    several: list[tuple[Any, ...]] = [(lambda: 1,), (str, lock), (threading.Lock,)]
+    several: list[tuple[Any, ...]] = [(lambda: lock,), (str, lock), (threading.Lock,)]
     for args in several:
         with pytest.raises(SerializationError, match="cannot be pickled") as caught:
             executor.submit(*args).result(PATIENCE)

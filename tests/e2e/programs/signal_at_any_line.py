@@ -26,7 +26,7 @@ own = str(Path(asyncrun.__file__).parent)
 NO_MORE_LINES = 42
 
 # The call listens; how soon its thread gets to where it does depends on what else the machine does.
-asyncrun.StopToken._is_cooperative = lambda _: True  # type: ignore[method-assign]
+asyncrun.StopToken._is_cooperative = lambda self: True  # type: ignore[method-assign]
 
 
 def call() -> None:

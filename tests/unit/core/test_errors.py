@@ -146,7 +146,7 @@ if TYPE_CHECKING:
             TypeError,
             (
                 "the result of crunch() cannot be pickled: TypeError: a lock; "
-                "worker processes take and give what pickle can, and functions of a module"
+                "worker processes take and give what pickle and cloudpickle can"
             ),
             {"what": "the result of crunch()", "done": "pickled", "why": "TypeError: a lock"},
         ),

@@ -63,8 +63,9 @@ class ProcessPoolExecutor(StoppableExecutor, futures.ProcessPoolExecutor):
       leaving it normally waits for everything, as ever. Ctrl-C in a terminal reaches the program
       alone. No process outlives the program, in whatever way that ends.
 
-    Processes are started with ``spawn`` as calls need them, so the main module needs its
-    ``if __name__ == "__main__":``, and functions, arguments and results are pickled.
+    Processes are started with ``spawn`` as calls need them, so the main module of a script needs
+    its ``if __name__ == "__main__":``, and functions, arguments and results are pickled. See
+    `asyncrun.ProcessWorkers` for what goes by value, where cloudpickle is installed.
 
     Args:
         max_workers: How many processes there may be, at least 1; None means as many as there are

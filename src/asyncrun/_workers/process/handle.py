@@ -156,7 +156,8 @@ class WorkerProcess:
             raise WorkerStartError(name, IMPORTING)
         context, initializer = SpawnContext(), b""
         if self._initializer is not None:
-            initializer = dumps(self._initializer, "the initializer", context.pickle)
+            how = context.pickle, context.pickle_by_value
+            initializer = dumps(self._initializer, "the initializer", *how)
         try:
             bootstrap = partial(
                 self._bootstrap, shared_flag_fd=context.inherit(self.channels.shared_flag_fd)

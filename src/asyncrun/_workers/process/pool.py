@@ -17,12 +17,14 @@ from __future__ import annotations
 import math
 import threading
 import time
+from types import FunctionType
 from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError
 from ..process_group import KILL_TIMEOUT, TERM_TIMEOUT
+from ..remote.by_value import pickles_by_name
 from ..remote.endpoint import WorkerGone
-from ..remote.serialization import dumps, pickles_by_name
+from ..remote.serialization import dumps
 from .child.main import WorkerBootstrap
 from .handle import WorkerProcess
 from .spawn import note_main
@@ -137,11 +139,16 @@ class ProcessPool:
     def pickle_function(self, func: Callable[..., object], name: str) -> bytes:
         """See `EndpointPool.pickle_function`."""
         last, pickled = self._last_pickled
-        if func is not last:
-            pickled = dumps(func, name)
-            if pickles_by_name(func):
-                self._last_pickled = func, pickled
-        return pickled
+        if func is last:
+            return pickled
+        content = dumps(func, name)
+        if pickles_by_name(func):
+            self._last_pickled = func, content
+        elif isinstance(func, FunctionType):  # by value: what it refers to may change
+            if content == pickled:
+                return pickled
+            self._last_pickled = None, content
+        return content
 
     def calls_left(self, process: WorkerProcess) -> float:
         """See `EndpointPool.calls_left`."""

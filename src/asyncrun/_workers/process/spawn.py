@@ -10,12 +10,14 @@ Rules of this module:
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 import weakref
+from collections import ChainMap
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import process, reduction, spawn
@@ -23,10 +25,12 @@ from multiprocessing.context import SpawnProcess, set_spawning_popen
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..process_group import kill_group_with_parent, terminate_group
+from ..remote.serialization import pickle_with
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Generator, Sequence
+    from pickle import Pickler
     from types import ModuleType
 
 
@@ -66,12 +70,25 @@ class SpawnContext:
 
     def pickle(self, value: object) -> bytes:
         """Pickle something that may hold locks and queues of `multiprocessing`."""
+        return self.pickle_by_value(reduction.ForkingPickler, value)
+
+    def pickle_by_value(self, pickler: type[Pickler], value: object) -> bytes:
+        """Do so with a pickler that need not know them."""
         stand_in: Any = self
         set_spawning_popen(stand_in)
         try:
-            return reduction.ForkingPickler.dumps(value).tobytes()
+            return pickle_with(_that_forks(pickler), value)
         finally:
             set_spawning_popen(None)
+
+
+def _that_forks(pickler: type[Pickler]) -> type[Pickler]:
+    """Return a pickler that knows what the one of `multiprocessing` knows, too."""
+    if pickler is reduction.ForkingPickler:
+        return pickler
+    tables: list[Any] = [reduction.ForkingPickler(io.BytesIO()), pickler]
+    table = ChainMap(*(each.dispatch_table for each in tables))
+    return type("ForkingPickler", (pickler,), {"dispatch_table": table})
 
 
 def spawn_worker(

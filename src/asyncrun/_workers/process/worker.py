@@ -54,10 +54,18 @@ class ProcessWorkers(WorkerFactory):
     processes of its own. It belongs to the first runner that uses it, which ends its processes
     when it is left. A process is started when a call needs one, and kept for the next call.
 
+    Functions, arguments, results and errors are pickled. Where the extra ``asyncrun[cloudpickle]``
+    is installed, what plain pickle cannot reach by its name goes by value: lambdas, closures, and
+    all that a prompt or a notebook defines, with the globals that a function refers to. Such a
+    function is sent once to each process, and again when what it refers to has changed. A class
+    that goes by value is another class in the worker, though one with all the same methods. An
+    instance that comes back is of the class that was sent. So ``isinstance`` holds on both sides,
+    but not for what was made before a cell that defines the class ran once more.
+
     Args:
         max_workers: How many calls may run in these processes at once, at least 1; None means as
             many as there are cores that this process may use.
-        initializer: What each process calls first; a function of a module.
+        initializer: What each process calls first.
         initargs: Its arguments. What `multiprocessing` shares may be among them (a ``Lock``, a
             ``Queue`` of a spawn context), but a process that is killed while it holds such a lock,
             or writes to such a queue, can leave it unusable for all. For results and progress use

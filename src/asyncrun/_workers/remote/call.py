@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 from ..._core.call import SlotLease
 from ..._core.errors import SerializationError
+from .by_value import pickles_by_name
 from .endpoint import SMALL
 from .exchange import Exchange
-from .serialization import has_no_globals, pickles_by_name
+from .serialization import has_no_globals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

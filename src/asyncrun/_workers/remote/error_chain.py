@@ -24,6 +24,7 @@ from types import MemberDescriptorType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, cast
 
 from ..._core.errors import SerializationError
+from .by_value import by_value_pickler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,7 +187,13 @@ class _Dumper:
 
     def _pickle(self, value: object) -> bytes:
         file = io.BytesIO()
-        _Pickler(file, self._place).dump(value)
+        try:
+            _Pickler(file, self._place).dump(value)
+        except Exception:
+            if (base := by_value_pickler()) is None:
+                raise
+            file = io.BytesIO()
+            _numbering(base, self._place)(file, PROTOCOL).dump(value)
         return file.getvalue()
 
 
@@ -201,6 +208,17 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, BaseException):
             return _resolve, (self._place(value),)
         return NotImplemented
+
+
+def _numbering(base: Any, place: Callable[[BaseException], int]) -> type[pickle.Pickler]:
+    """Return such a pickler that has overrides of its own."""
+
+    def reducer_override(self: object, value: object) -> Any:
+        if isinstance(value, BaseException):
+            return _resolve, (place(value),)
+        return base.reducer_override(self, value)
+
+    return type("Numbering", (base,), {"reducer_override": reducer_override})
 
 
 def _resolve(_place: int) -> NoReturn:

@@ -3,20 +3,21 @@
 Rules of this module (rule 20):
 
 - What cannot be sent is an error of the one call that it belongs to, and says what it is.
+- What plain pickle cannot send goes by value, where cloudpickle is installed (see `by_value`).
 - An error arrives as itself, with all that hangs on it (see `error_chain`) and its traceback as
   text.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import traceback
-from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from ..._core.errors import RemoteTraceback, SerializationError, Stopped
+from .by_value import by_value_pickler, is_main_importable
 from .error_chain import PROTOCOL, dump, end_causes, load, one_line
 
 if TYPE_CHECKING:
@@ -37,16 +38,26 @@ class UnpicklingFailedError(SerializationError, pickle.UnpicklingError):
 _PACKAGE: Final = str(Path(__file__).parents[2])
 
 
-_pickle: Final = partial(pickle.dumps, protocol=PROTOCOL)
+def pickle_with(pickler: type[pickle.Pickler], value: object) -> bytes:
+    """Pickle something."""
+    file = io.BytesIO()
+    pickler(file, PROTOCOL).dump(value)
+    return file.getvalue()
 
 
-def dumps(value: object, subject: str, pickle_it: Callable[[object], bytes] = _pickle) -> bytes:
+def dumps(
+    value: object,
+    subject: str,
+    pickle_it: Callable[[object], bytes] | None = None,
+    pickle_by_value: Callable[[type[pickle.Pickler], object], bytes] = pickle_with,
+) -> bytes:
     """Turn something into bytes.
 
     Args:
         value: What is to be sent.
         subject: How an error names it.
-        pickle_it: How.
+        pickle_it: How; None means plainly.
+        pickle_by_value: How, with cloudpickle's pickler.
 
     Returns:
         The bytes.
@@ -55,7 +66,19 @@ def dumps(value: object, subject: str, pickle_it: Callable[[object], bytes] = _p
         SerializationError: It cannot be pickled (a `TypeError`).
     """
     try:
-        return pickle_it(value)
+        content = pickle.dumps(value, PROTOCOL) if pickle_it is None else pickle_it(value)
+    except Exception as exc:
+        if (pickler := by_value_pickler()) is None:
+            raise PicklingFailedError(subject, "pickled", one_line(exc)) from exc
+    else:
+        if (
+            is_main_importable()
+            or b"__main__" not in content
+            or (pickler := by_value_pickler()) is None
+        ):
+            return content
+    try:
+        return pickle_by_value(pickler, value)
     except Exception as exc:
         raise PicklingFailedError(subject, "pickled", one_line(exc)) from exc
 
@@ -77,13 +100,6 @@ def loads(content: memoryview | bytes, subject: str) -> Any:
         return pickle.loads(content)  # noqa: S301 - from a process of our own
     except Exception as exc:
         raise UnpicklingFailedError(subject, "unpickled", one_line(exc)) from exc
-
-
-def pickles_by_name(func: object) -> bool:
-    """Return whether a function is pickled by its name: it has no state to lose."""
-    if isinstance(func, BuiltinFunctionType):
-        return isinstance(func.__self__, ModuleType | NoneType)  # it may be a method
-    return isinstance(func, FunctionType)
 
 
 def has_no_globals(content: memoryview | bytes) -> bool:

@@ -20,7 +20,7 @@ async def main() -> None:
     async with Runner(max_processes=1) as runner:
         for _ in range(3):
             calls: list[tuple[Callable[..., object], tuple[Any, ...]]]
-            calls = [(lambda: 1, ()), (double, (main(),)), (os.strerror, ("a",))]
+            calls = [(lambda: runner, ()), (double, (main(),)), (os.strerror, ("a",))]
             for func, args in calls:
                 try:
                     await runner.run_sync(func, *args, worker="process")

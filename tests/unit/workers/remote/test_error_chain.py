@@ -309,6 +309,8 @@ def test_a_class_that_is_not_found_in_either_process_says_so(
     ) as caught:
         raise_error(content, "f()")
     assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert type(arrived(passing)) is type(passing)
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
     found = arrived(passing)
     assert "the PassingError that f() raised cannot be pickled" in str(found)
 

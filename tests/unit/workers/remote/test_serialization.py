@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +16,6 @@ from asyncrun._workers.remote.serialization import (
     dumps,
     has_no_globals,
     loads,
-    pickles_by_name,
     raise_error,
 )
 
@@ -27,22 +24,6 @@ NUMBERS = [1, 2]
 
 class PlainError(Exception):
     pass
-
-
-@pytest.mark.parametrize(
-    ("func", "expected"),
-    [
-        (check_seconds, True),
-        (len, True),
-        (math.sqrt, True),
-        (NUMBERS.append, False),
-        (PlainError, False),
-        (partial(len), False),
-        (threading.Lock().__exit__, False),
-    ],
-)
-def test_what_is_pickled_by_its_name(func: object, expected: bool) -> None:
-    assert pickles_by_name(func) == expected
 
 
 @pytest.mark.parametrize(
