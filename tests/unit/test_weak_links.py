@@ -46,7 +46,7 @@ def make_pool() -> Pool:
 
 
 def make_process() -> WorkerProcess:
-    process = WorkerProcess(None, 1.0, WorkerBootstrap)
+    process = WorkerProcess(None, 1.0, WorkerBootstrap, {})
     process.close_fds()
     return process
 

@@ -138,7 +138,7 @@ def test_a_stop_sequence_that_has_begun_can_be_cut_short() -> None:
 
 
 def test_a_forked_child_knows_no_process_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    process = WorkerProcess(None, 1.0, WorkerBootstrap)
+    process = WorkerProcess(None, 1.0, WorkerBootstrap, {})
     monkeypatch.setattr(handle, "_known", {lambda: None, lambda: process})
     handle._after_fork()
     assert process.channels.fileno() == -1

@@ -9,12 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from ..._core.batch import do_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LOOK_INTERVAL: Final = 1.0
+"""Seconds after which a waiter looks again by itself: CPython sees a signal that comes just before
+the thread sleeps in a lock only when the thread wakes up, and a Ctrl-C must not be lost."""
 
 
 @final
@@ -54,9 +58,9 @@ class Wakers:
         try:
             while busy():
                 check()
-                left = -1.0 if deadline is None else deadline - time.monotonic()
-                if deadline is not None and left <= 0:
+                left = LOOK_INTERVAL if deadline is None else deadline - time.monotonic()
+                if left <= 0:
                     return
-                waker.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+                waker.acquire(timeout=min(left, LOOK_INTERVAL))
         finally:
             del self._wakers[waker]

@@ -17,6 +17,7 @@ from concurrent import futures
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ..._core.checks import check_count, check_seconds
@@ -29,7 +30,7 @@ from .call import ProcessCall, initialize, make_broken_error
 from .map_item import ProcessMapItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from multiprocessing.context import BaseContext
     from typing import TypeVarTuple
 
@@ -85,6 +86,8 @@ class ProcessPoolExecutor(StoppableExecutor, futures.ProcessPoolExecutor):
             number.
     """
 
+    _environment: Mapping[str, str] = MappingProxyType({})  # for `asyncrun.joblib`
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -100,7 +103,9 @@ class ProcessPoolExecutor(StoppableExecutor, futures.ProcessPoolExecutor):
         self._max_workers = usable_cores() if max_workers is None else max_workers
         self._broken = False
         start = None if initializer is None else (initialize, (initializer, initargs))
-        self._worker_pool = processes = ProcessPool(start, max_tasks_per_child, grace)
+        self._worker_pool = processes = ProcessPool(
+            start, max_tasks_per_child, grace, self._environment
+        )
         name = f"ProcessPoolExecutor-{next(_count)}"
         pool = Pool(
             f"<ProcessPoolExecutor {name!r}>",

@@ -41,12 +41,12 @@ from .ipc.channels import ProcessChannels, Ready
 from .ipc.framing import Frame, encode
 from .ipc.protocol import NO_PERMIT
 from .loop_reader import make_reader
-from .spawn import SpawnContext, is_importing_main, spawn_worker
+from .spawn import IMPORTING, SpawnContext, is_importing_main, spawn_worker
 from .stop_sequence import StopSequence
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .loop_reader import ResponseReader
 
@@ -68,6 +68,7 @@ class WorkerProcess:
         initializer: What it does first: a function and its arguments; or None.
         grace: Seconds for a call that has met a safe point, after it was asked to stop.
         bootstrap: Makes what the process runs; see `spawn_worker`.
+        environment: See `SpawnContext`.
 
     Attributes:
         channels: What leads to it.
@@ -97,6 +98,7 @@ class WorkerProcess:
         initializer: Initializer | None,
         grace: float,
         bootstrap: Callable[..., Callable[[], object]],
+        environment: Mapping[str, str],
     ) -> None:
         self.channels = ProcessChannels()
         self.pid = 0
@@ -110,6 +112,7 @@ class WorkerProcess:
         self._grace = grace
         self._term_timeout = TERM_TIMEOUT
         self._bootstrap = bootstrap
+        self._environment = environment
         self.popen = None
         self._lifeline: tuple[int, ...] = ()
         self._permit_epoch = 0
@@ -154,7 +157,7 @@ class WorkerProcess:
         """Start it, and return the initializer as it is to be sent."""
         if is_importing_main():
             raise WorkerStartError(name, IMPORTING)
-        context, initializer = SpawnContext(), b""
+        context, initializer = SpawnContext(self._environment), b""
         if self._initializer is not None:
             how = context.pickle, context.pickle_by_value
             initializer = dumps(self._initializer, "the initializer", *how)
@@ -377,12 +380,6 @@ class WorkerProcess:
     def _read_acks(self) -> None:
         for frame in self.channels.acks():
             self._stop_sequence.on_ack(frame)
-
-
-IMPORTING: Final = (
-    "it imports the main module, which starts the program once more; "
-    "put what starts it below `if __name__ == '__main__':`"
-)
 
 
 _known: Final[set[weakref.ref[WorkerProcess]]] = set()

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Final, final
 
 from ..._core.errors import WorkerStartError
@@ -30,7 +30,7 @@ from .handle import WorkerProcess
 from .spawn import note_main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .handle import Initializer
 
@@ -51,6 +51,7 @@ class ProcessPool:
         initializer: A function that each process calls first, with its arguments; or None.
         max_calls: How many calls a process may run; None means no limit.
         grace: See `WorkerProcess`.
+        environment: See `WorkerProcess`.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class ProcessPool:
         initializer: Initializer | None,
         max_calls: int | None,
         grace: float,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._initializer = initializer
         self._max_calls = math.inf if max_calls is None else max_calls
         self._grace = grace
+        self._environment = environment
         self._last_pickled: tuple[object, bytes] = None, b""
         self._is_closed = False
         note_main()
@@ -115,7 +118,7 @@ class ProcessPool:
 
     def _create(self, name: str) -> WorkerProcess:
         try:
-            return WorkerProcess(self._initializer, self._grace, WorkerBootstrap)
+            return WorkerProcess(self._initializer, self._grace, WorkerBootstrap, self._environment)
         except OSError as exc:
             raise WorkerStartError(name, str(exc)) from exc
 

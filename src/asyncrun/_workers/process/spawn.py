@@ -29,7 +29,7 @@ from ..remote.serialization import pickle_with
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pickle import Pickler
     from types import ModuleType
 
@@ -48,15 +48,21 @@ class DupFd:
 class SpawnContext:
     """Registers what a new process inherits, in place of the ``Popen`` of `multiprocessing`.
 
+    Args:
+        environment: Variables that it has beyond those of this process.
+
     Attributes:
+        environment: The same.
         fds: The file descriptors that it inherits.
         DupFd: What such a one is pickled as.
     """
 
+    environment: Mapping[str, str]
     fds: list[int]
     DupFd = DupFd
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
         self.fds = []
 
     def duplicate_for_child(self, fd: int) -> int:
@@ -114,7 +120,7 @@ def spawn_worker(
     pickle_child = partial(_pickle_child, bootstrap, context)
     reader, lifeline = os.pipe()
     try:
-        popen = _start(reader, lifeline, sockets, pickle_child, context.fds)
+        popen = _start(reader, lifeline, sockets, pickle_child, context)
     except BaseException:
         os.close(reader)
         os.close(lifeline)
@@ -130,7 +136,7 @@ def _start(
     lifeline: int,
     sockets: Sequence[socket.socket],
     pickle_child: Callable[[list[int | bytes]], bytes],
-    inherited: list[int],
+    context: SpawnContext,
 ) -> subprocess.Popen[bytes]:
     """Start the process, and write to its pipe what `multiprocessing` unpickles there."""
     content, fds = b"", [each.fileno() for each in sockets]
@@ -138,7 +144,7 @@ def _start(
         # All of it before the start, if it fits: were this process killed in between, the other
         # one would print a traceback.
         content = _write(lifeline, pickle_child([*fds]))
-    popen = _popen([reader, *fds, *inherited])
+    popen = _popen([reader, *fds, *context.fds], context.environment)
     try:
         if sys.platform == "win32":
             content = pickle_child([each.share(popen.pid) for each in sockets])
@@ -196,6 +202,12 @@ def note_main() -> None:
             _noted_main[sys.modules["__main__"]] = noted
 
 
+IMPORTING: Final = (
+    "it imports the main module, which starts the program once more; "
+    "put what starts it below `if __name__ == '__main__':`"
+)
+
+
 def is_importing_main() -> bool:
     """Return whether this is a new process that imports its main module."""
     return bool(getattr(process.current_process(), "_inheriting", False))
@@ -208,8 +220,8 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, str) else value
 
 
-def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
-    options: dict[str, Any] = {}
+def _popen(fds: list[int], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    options: dict[str, Any] = {"env": {**os.environ, **environment}} if environment else {}
     if sys.platform == "win32":
         import msvcrt  # noqa: PLC0415 - there is none elsewhere
 
@@ -219,7 +231,8 @@ def _popen(fds: list[int]) -> subprocess.Popen[bytes]:
         base: str = getattr(sys, "_base_executable", sys.executable)
         if command[0] == sys.executable != base:  # a launcher: its process is not the one to share
             command[0] = base
-            options["env"] = {**os.environ, "__PYVENV_LAUNCHER__": sys.executable}
+            launcher = {"__PYVENV_LAUNCHER__": sys.executable}
+            options["env"] = {**os.environ, **environment, **launcher}
     else:
         from multiprocessing import resource_tracker  # noqa: PLC0415 - Windows has none
 

@@ -28,7 +28,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
     def receive(*_: object) -> None:
         raise WorkerGone(-15)
 
-    process = WorkerProcess(None, 0.0, WorkerBootstrap)
+    process = WorkerProcess(None, 0.0, WorkerBootstrap, {})
     monkeypatch.setattr(WorkerProcess, "_spawn", spawned)
     monkeypatch.setattr(WorkerProcess, "_send_all", sent_all)
     monkeypatch.setattr(WorkerProcess, "receive", receive)

@@ -30,7 +30,7 @@ class Peer:
     """A process that was never started, and the other end of its answers."""
 
     def __init__(self) -> None:
-        self.process = WorkerProcess(None, 1.0, WorkerBootstrap)
+        self.process = WorkerProcess(None, 1.0, WorkerBootstrap, {})
         self._answers = self.process.channels.child_ends[1].dup()
         self.process.channels.connect(os.getpid())
 
