@@ -20,6 +20,7 @@ from ._runner.runner import Runner as Runner
 
 if TYPE_CHECKING:
     from . import futures as futures
+    from . import joblib as joblib
     from ._workers.process.worker import ProcessWorkers as ProcessWorkers
     from ._workers.remote.errors import WorkerDied as WorkerDied
 del TYPE_CHECKING
@@ -39,6 +40,7 @@ __all__ = (
     "WorkerDied",
     "WorkerStartError",
     "futures",
+    "joblib",
     "run",
     "run_sync",
     "safe_point",
@@ -51,6 +53,7 @@ _ON_DEMAND = {
     "ProcessWorkers": "._workers.process.worker",
     "WorkerDied": "._workers.remote.errors",
     "futures": ".futures",
+    "joblib": ".joblib",
 }
 
 
@@ -60,7 +63,7 @@ def __getattr__(name: str) -> object:
     from importlib import import_module  # noqa: PLC0415
 
     module = import_module(_ON_DEMAND[name], __name__)
-    thing: object = module if name == "futures" else getattr(module, name)
+    thing: object = module if _ON_DEMAND[name] == f".{name}" else getattr(module, name)
     globals()[name] = thing
     return thing
 

@@ -61,7 +61,14 @@ def time_to_end(command: tuple[str, ...], environment: dict[str, str]) -> tuple[
     """
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as child,
+        # In a session of its own, as a shell's job is: else the handler waits for a repetition.
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
+        ) as child,
     ):
         assert child.stdout is not None
         line = child.stdout.readline()

@@ -203,6 +203,7 @@ def executor() -> None:
         pool.stop("enough")
         assert_type(pool.shutdown(wait=False, cancel_futures=True), None)
     assert_type(future.done(), bool)
+    assert_type(asyncrun.joblib.register(), None)
 
 
 def process_executor() -> None:

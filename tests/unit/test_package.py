@@ -44,16 +44,17 @@ OWN_FUTURES = ("ProcessPoolExecutor", "ThreadPoolExecutor")
 
 def _public() -> Iterator[tuple[str, object]]:
     """Every public name, and every public name of every public class."""
-    executors = {name: getattr(futures, name) for name in OWN_FUTURES}
+    inner = {name: getattr(futures, name) for name in OWN_FUTURES}
+    inner |= {name: getattr(asyncrun.joblib, name) for name in asyncrun.joblib.__all__}
     for name, thing in (
-        {name: getattr(asyncrun, name) for name in asyncrun.__all__} | executors
+        {name: getattr(asyncrun, name) for name in asyncrun.__all__} | inner
     ).items():
         if not inspect.ismodule(thing):
             yield name, thing
         if isinstance(thing, type):
-            for inner, member in vars(thing).items():
-                if not inner.startswith("_") and (callable(member) or isinstance(member, property)):
-                    yield f"{name}.{inner}", member
+            for own, member in vars(thing).items():
+                if not own.startswith("_") and (callable(member) or isinstance(member, property)):
+                    yield f"{name}.{own}", member
 
 
 PUBLIC = dict(_public())
@@ -76,7 +77,7 @@ def test_all_lists_the_names_that_are_re_exported_in_order() -> None:
 
 def test_there_are_no_other_public_names() -> None:
     modules = {name for name, thing in vars(asyncrun).items() if inspect.ismodule(thing)}
-    assert {name for name in modules if name[0] != "_"} == {"futures"}
+    assert {name for name in modules if name[0] != "_"} == {"futures", "joblib"}
     assert {name for name in vars(asyncrun) if name[0] != "_"} == set(asyncrun.__all__)
 
 

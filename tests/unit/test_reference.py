@@ -27,9 +27,9 @@ def test_the_reference_is_rendered_without_a_warning_and_has_every_public_name(
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     anchors = set(re.findall(r'id="([\w.]+)"', (tmp_path / "asyncrun.html").read_text("utf-8")))
-    anchors |= set(
-        re.findall(r'id="([\w.]+)"', (tmp_path / "asyncrun" / "futures.html").read_text("utf-8"))
-    )
+    for name in ("futures", "joblib"):
+        page = (tmp_path / "asyncrun" / f"{name}.html").read_text("utf-8")
+        anchors |= set(re.findall(r'id="([\w.]+)"', page))
     assert set(PUBLIC) <= anchors
 
 

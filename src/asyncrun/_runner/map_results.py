@@ -22,8 +22,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, NoReturn, TypeVar, final
 
 import anyio
 import anyio.lowlevel
@@ -53,9 +52,7 @@ STALL_CHECKS: Final = 2
 """How many of them in a row must find that it cannot, until it says so in the log."""
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The options of a map; see `Runner.map`."""
 
     ordered: bool

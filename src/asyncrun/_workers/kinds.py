@@ -6,8 +6,7 @@ first call for one comes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import anyio
 
@@ -24,9 +23,7 @@ DEFAULT_THREADS: Final = 40
 """As many as AnyIO and Trio allow by default: threads that block on I/O cost memory, not cores."""
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
+class WorkerOptions(NamedTuple):
     """The options of a runner that are for its workers; see `Runner`."""
 
     max_threads: int | None

@@ -14,10 +14,12 @@ import io
 import pickle
 import traceback
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from ..._core.errors import RemoteTraceback, SerializationError, Stopped
 from .by_value import by_value_pickler, is_main_importable
+from .endpoint import SMALL
 from .error_chain import PROTOCOL, dump, end_causes, load, one_line
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def dumps(
     else:
         if (
             is_main_importable()
+            or (len(content) > SMALL and _is_plain(value))  # to look through it takes long
             or b"__main__" not in content
             or (pickler := by_value_pickler()) is None
         ):
@@ -81,6 +84,16 @@ def dumps(
         return pickle_by_value(pickler, value)
     except Exception as exc:
         raise PicklingFailedError(subject, "pickled", one_line(exc)) from exc
+
+
+_PLAIN: Final = frozenset({bytes, str, int, float, bool, NoneType})
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value, or all that is in a tuple, leads to no class."""
+    if type(value) is tuple:
+        return _PLAIN.issuperset(map(type, cast("tuple[object, ...]", value)))
+    return type(value) in _PLAIN
 
 
 def loads(content: memoryview | bytes, subject: str) -> Any:
