@@ -14,6 +14,7 @@ from .bench_call import run_sync, safe_point
 from .bench_executor import executing
 from .bench_import import importing
 from .bench_interrupt import interrupt
+from .bench_joblib import parallel
 from .bench_map import mapping
 from .bench_process import processes
 from .bench_process_executor import executing_in_processes
@@ -34,6 +35,7 @@ BENCHMARKS: Final[dict[str, Callable[..., list[Result]]]] = {
     "executor": executing,
     "process": processes,
     "process_executor": executing_in_processes,
+    "joblib": parallel,
 }
 
 

@@ -73,19 +73,19 @@ class ProcessBackend(LokyBackend):  # type: ignore[misc]
         self._reducers, _ = memmapping.get_memmapping_reducers(
             temp_folder_resolver=files.resolve_temp_folder_name, **options
         )
+        self._dumping = threading.Lock()
         self._workers = take_workers(n_jobs, self._prepare_worker_env(n_jobs=n_jobs))
         self._workers._temp_folder_manager = files
         self.parallel = parallel
         return n_jobs
 
-    def submit(
-        self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None
-    ) -> Future[Any]:
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any]) -> Future[Any]:
         """Submit a batch of tasks."""
         assert self._workers is not None  # noqa: S101 - it is configured
-        future: Future[Any] = self._workers.submit(run_tasks, Tasks(func, self._reducers))
-        if callback is not None:
-            future.add_done_callback(callback)
+        future: Future[Any] = self._workers.submit(
+            run_tasks, Tasks(func, self._reducers, self._dumping)
+        )
+        future.add_done_callback(callback)
         return future
 
     def retrieve_result_callback(self, future: Future[Any]) -> Any:
@@ -128,13 +128,10 @@ class ThreadBackend(ThreadingBackend):  # type: ignore[misc]
             self._pool = ThreadPoolExecutor(self._n_jobs)
         return self._pool
 
-    def submit(
-        self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None
-    ) -> Future[Any]:
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any]) -> Future[Any]:
         """Submit a batch of tasks."""
         future = self._get_pool().submit(func)
-        if callback is not None:
-            future.add_done_callback(callback)
+        future.add_done_callback(callback)
         return future
 
     def retrieve_result_callback(self, future: Future[Any]) -> Any:
@@ -180,13 +177,12 @@ class Workers(ProcessPoolExecutor):
     """
 
     key: tuple[int, frozenset[tuple[str, str]]]
-    expiry: threading.Timer | None
+    expiry: threading.Timer
     _temp_folder_manager: memmapping.TemporaryResourcesManager  # where joblib looks for it
 
     def __init__(self, n_jobs: int, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self.key = n_jobs, frozenset(environment.items())
-        self.expiry = None
         if sys.platform == "win32":  # each process there has a tracker of its own
             super().__init__(n_jobs)
         else:
@@ -204,8 +200,7 @@ def take_workers(n_jobs: int, environment: Mapping[str, str]) -> Workers:
         known, _idle[:] = _idle[:], []
     found: Workers | None = None
     for workers in known:
-        if workers.expiry is not None:
-            workers.expiry.cancel()
+        workers.expiry.cancel()
         if found is None and workers.key == key:
             found = workers
         else:
@@ -265,16 +260,22 @@ class Tasks:
     Args:
         func: Runs them.
         reducers: What joblib knows of arrays.
+        dumping: Held while they are used: another thread may not find a half-written file.
     """
 
-    __slots__ = ("_func", "_reducers")
+    __slots__ = ("_dumping", "_func", "_reducers")
 
-    def __init__(self, func: Callable[[], Any], reducers: Reducers) -> None:
+    def __init__(
+        self, func: Callable[[], Any], reducers: Reducers, dumping: threading.Lock
+    ) -> None:
         self._func = func
         self._reducers = reducers
+        self._dumping = dumping
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return pickle.loads, (dump_arrays(self._func, self._reducers),)  # noqa: S301
+        with self._dumping:
+            content = dump_arrays(self._func, self._reducers)
+        return pickle.loads, (content,)  # noqa: S301
 
 
 @final

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 import pytest
+from joblib import _memmapping_reducer as memmapping
 from joblib.externals.loky import reusable_executor
 from joblib.externals.loky.backend import resource_tracker
 
@@ -53,7 +54,6 @@ def end_idle() -> None:
     """End the processes that are kept."""
     while joblib_backends._idle:
         workers = joblib_backends._idle.pop()
-        assert workers.expiry is not None
         workers.expiry.cancel()
         workers.expiry.join(PATIENCE)
         workers.shutdown()
@@ -163,6 +163,20 @@ def test_large_arrays_are_mapped_and_their_files_removed(backend: str, tmp_path:
     wait_until(lambda: not list(tmp_path.rglob("*.pkl")))
     kinds = parallel(backend, kind_of, large, small, max_nbytes=None, **options)
     assert [kind for kind, *_ in kinds] == ["ndarray", "ndarray"]
+
+
+def test_tasks_that_are_sent_at_once_find_a_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    dump = memmapping.dump
+
+    def dump_slowly(array: Any, filename: str) -> Any:
+        Path(filename).touch()
+        time.sleep(0.2)
+        return dump(array, filename)
+
+    parallel("asyncrun", pid_of, *range(20))
+    monkeypatch.setattr(memmapping, "dump", dump_slowly)
+    array = numpy.ones(300_000)
+    assert parallel("asyncrun", kind_of, *[array] * 4, batch_size=1) == [("memmap", False, 1.0)] * 4
 
 
 def same(array: Any) -> Any:
