@@ -1,3 +1,4 @@
+# pyright: basic
 """`ProcessPoolExecutor` against the standard library's, both with spawn; and how it kills."""
 
 from __future__ import annotations
@@ -5,18 +6,28 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import multiprocessing
+import os
+import tempfile
 import time
 from concurrent.futures import wait
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pebble
+from joblib.externals import loky as vendored_loky
 
 from asyncrun.futures import ProcessPoolExecutor
+from tests.e2e.worker_programs import is_gone
 
 from .measuring import Result, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from multiprocessing.synchronize import Semaphore
+
+loky: Any = vendored_loky.ProcessPoolExecutor
 
 CALLS: Final = 2_000
 ITEMS: Final = 20_000
@@ -50,7 +61,15 @@ def executing_in_processes(*, quick: bool) -> list[Result]:
                 )
             )
     name = f"ProcessPoolExecutor: {STUCK} calls stuck in C, cancelled"
-    results.append(compare(name, _kill, lambda: ALLOWED, bar=1.0, times=3 if quick else 7))
+    times = 3 if quick else 7
+    results.append(compare(name, _kill, lambda: ALLOWED, bar=1.0, times=times))
+    for other, rival in (("pebble", _kill_pebble), ("loky, shut down", _kill_loky)):
+        results.append(compare(f"the same; {other}", _kill, rival, bar=None, times=times))
+    with ProcessPoolExecutor(WORKERS) as mine, _warm_others() as others:
+        list(mine.map(time.sleep, [0.5] * WORKERS))
+        for other, call in others.items():
+            name = f"ProcessPoolExecutor: a call and its result; {other}"
+            results.append(compare(name, partial(_call, mine), call, bar=None, times=times))
     return results
 
 
@@ -110,3 +129,56 @@ def _kill() -> float:
         if executor._processes or len(done) != STUCK:
             raise RuntimeError("a process is left")
     return seconds
+
+
+#
+# Rivals beside the standard library
+#
+
+
+@contextmanager
+def _warm_others() -> Generator[dict[str, Callable[[], float]]]:
+    """Return what measures one call after the other in processes that are there."""
+    spawn: Any = multiprocessing.get_context("spawn")
+    with pebble.ProcessPool(WORKERS, context=spawn) as pool, loky(WORKERS) as executor:
+        for future in [pool.schedule(time.sleep, args=(0.5,)) for _ in range(WORKERS)]:
+            future.result()
+        list(executor.map(time.sleep, [0.5] * WORKERS))
+
+        def call_pebble() -> float:
+            several = (pool.schedule(abs, args=(-1,)) for _ in range(CALLS // 10))
+            return _timed(CALLS // 10, lambda: sum(future.result() for future in several))
+
+        yield {"pebble": call_pebble, "loky": partial(_call, executor)}
+
+
+def _derive_in(folder: str) -> bytes:
+    Path(folder, str(os.getpid())).touch()
+    return hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2**31 - 1)
+
+
+def _kill_pebble() -> float:
+    spawn: Any = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, pebble.ProcessPool(STUCK, context=spawn) as pool:
+        several = [pool.schedule(_derive_in, args=(folder,)) for _ in range(STUCK)]
+        return _time_to_kill(folder, lambda: [future.cancel() for future in several])
+
+
+def _kill_loky() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        executor = loky(STUCK)
+        for _ in range(STUCK):
+            executor.submit(_derive_in, folder)
+        return _time_to_kill(folder, lambda: executor.shutdown(kill_workers=True))
+
+
+def _time_to_kill(folder: str, kill: Callable[[], object]) -> float:
+    """Wait until each process has begun, and return the seconds until all of them are gone."""
+    while len(names := os.listdir(folder)) < STUCK:  # noqa: PTH208 - the names alone
+        time.sleep(0.01)
+    time.sleep(0.1)
+    start = time.perf_counter()
+    kill()
+    while not all(is_gone(int(name)) for name in names):
+        time.sleep(0.001)
+    return time.perf_counter() - start

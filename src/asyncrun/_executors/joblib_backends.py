@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
+    Initializer = tuple[Callable[..., object] | None, tuple[Any, ...]]
     Reducers = Mapping[type, Callable[[Any], Any]]
 
 ABORTED: Final = "its joblib.Parallel was aborted"
@@ -67,6 +68,7 @@ class ProcessBackend(LokyBackend):  # type: ignore[misc]
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         options = {"idle_worker_timeout": idle_worker_timeout, **self.backend_kwargs, **options}
         self._idle_timeout = options.pop("idle_worker_timeout") or IDLE_TIMEOUT
+        initializer = options.pop("initializer", None), options.pop("initargs", ())
         files = memmapping.TemporaryResourcesManager(
             options.pop("temp_folder", None), context_id=parallel._id
         )
@@ -74,7 +76,7 @@ class ProcessBackend(LokyBackend):  # type: ignore[misc]
             temp_folder_resolver=files.resolve_temp_folder_name, **options
         )
         self._dumping = threading.Lock()
-        self._workers = take_workers(n_jobs, self._prepare_worker_env(n_jobs=n_jobs))
+        self._workers = take_workers(n_jobs, self._prepare_worker_env(n_jobs=n_jobs), initializer)
         self._workers._temp_folder_manager = files
         self.parallel = parallel
         return n_jobs
@@ -170,32 +172,34 @@ class Workers(ProcessPoolExecutor):
     Args:
         n_jobs: How many.
         environment: Variables that they have beyond those of the program.
+        initializer: What each process calls first, or None, and its arguments.
 
     Attributes:
         key: What a ``Parallel`` that can use them wants.
         expiry: Ends them, when nobody uses them.
     """
 
-    key: tuple[int, frozenset[tuple[str, str]]]
+    key: object
     expiry: threading.Timer
     _temp_folder_manager: memmapping.TemporaryResourcesManager  # where joblib looks for it
 
-    def __init__(self, n_jobs: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, n_jobs: int, environment: Mapping[str, str], initializer: Initializer
+    ) -> None:
         self._environment = environment
-        self.key = n_jobs, frozenset(environment.items())
-        if sys.platform == "win32":  # each process there has a tracker of its own
-            super().__init__(n_jobs)
-        else:
-            super().__init__(n_jobs, initializer=use_tracker, initargs=(TrackerFd(),))
+        self.key = n_jobs, environment, initializer
+        # On Windows each process has a tracker of its own.
+        tracker = None if sys.platform == "win32" else TrackerFd()
+        super().__init__(n_jobs, initializer=begin, initargs=(tracker, *initializer))
 
 
 _idle: Final[list[Workers]] = []
 _lock: Final = threading.Lock()
 
 
-def take_workers(n_jobs: int, environment: Mapping[str, str]) -> Workers:
+def take_workers(n_jobs: int, environment: Mapping[str, str], initializer: Initializer) -> Workers:
     """Return processes that nobody uses; end those that are of no use here."""
-    key = n_jobs, frozenset(environment.items())
+    key = n_jobs, environment, initializer
     with _lock:
         known, _idle[:] = _idle[:], []
     found: Workers | None = None
@@ -205,7 +209,7 @@ def take_workers(n_jobs: int, environment: Mapping[str, str]) -> Workers:
             found = workers
         else:
             workers.shutdown(wait=False)
-    return found or Workers(n_jobs, environment)
+    return found or Workers(n_jobs, environment, initializer)
 
 
 def keep_workers(workers: Workers, timeout: float) -> None:
@@ -241,11 +245,16 @@ class TrackerFd:
         return TrackerFd, (reduction.DupFd(fd),)
 
 
-def use_tracker(tracker: TrackerFd) -> None:
-    """Make a worker process count files with the tracker of its parent."""
-    descriptor: int = tracker.inherited.detach()
-    os.set_inheritable(descriptor, False)  # noqa: FBT003
-    resource_tracker._resource_tracker._fd = descriptor
+def begin(
+    tracker: TrackerFd | None, initializer: Callable[..., object] | None, args: tuple[Any, ...]
+) -> None:
+    """Make a worker process count files with the tracker of its parent, and initialize it."""
+    if tracker is not None:
+        descriptor: int = tracker.inherited.detach()
+        os.set_inheritable(descriptor, False)  # noqa: FBT003
+        resource_tracker._resource_tracker._fd = descriptor
+    if initializer is not None:
+        initializer(*args)
 
 
 #

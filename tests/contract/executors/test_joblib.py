@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -129,7 +128,7 @@ def test_processes_that_nobody_uses_end_after_a_while() -> None:
 
 
 def test_processes_that_are_used_again_in_the_moment_of_their_end_stay() -> None:
-    joblib_backends._expire(joblib_backends.Workers(2, {}))
+    joblib_backends._expire(joblib_backends.Workers(2, {}, (None, ())))
 
 
 def threads_of(name: str) -> str | None:
@@ -265,12 +264,18 @@ def test_a_time_limit_ends_a_task_that_is_stuck(
         assert not Path(f"/proc/{one.read('inside')}").exists()
 
 
-def test_on_windows_a_worker_has_a_tracker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    workers = joblib_backends.Workers(1, {})
-    monkeypatch.undo()
-    workers.shutdown()
-    assert workers._worker_pool._initializer is None
+def recalled(_: int) -> list[tuple[object, ...]]:
+    return jobs.recall()
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_an_initializer_is_called_in_each_process_and_others_get_other_processes(
+    backend: str,
+) -> None:
+    for arguments in [("a", 1), ("a", 1), ("b", 2)]:
+        config = {"initializer": jobs.remember, "initargs": arguments}
+        found = parallel(backend, recalled, *range(4), config=config)
+        assert found == [[arguments]] * 4
 
 
 def test_a_backend_that_was_never_used_ends_without_more_ado() -> None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 from joblib.externals.loky.backend import resource_tracker
 
-from asyncrun._executors.joblib_backends import Pickled, TrackerFd, run_tasks, use_tracker
+from asyncrun._executors.joblib_backends import Pickled, TrackerFd, begin, run_tasks
 
 numpy = pytest.importorskip("numpy")
 
@@ -36,7 +36,12 @@ class Inherited:
 def test_a_worker_uses_the_tracker_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = resource_tracker._resource_tracker
     monkeypatch.setattr(tracker, "_fd", None)
-    use_tracker(TrackerFd(Inherited()))
+    called: list[int] = []
+    begin(TrackerFd(Inherited()), called.append, (1,))
+    assert called == [1]
     assert tracker._fd is not None
     assert not os.get_inheritable(tracker._fd)
     os.close(tracker._fd)
+    tracker._fd = None
+    begin(None, None, ())  # on Windows
+    assert tracker._fd is None
