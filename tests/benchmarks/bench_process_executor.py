@@ -63,8 +63,8 @@ def executing_in_processes(*, quick: bool) -> list[Result]:
     name = f"ProcessPoolExecutor: {STUCK} calls stuck in C, cancelled"
     times = 3 if quick else 7
     results.append(compare(name, _kill, lambda: ALLOWED, bar=1.0, times=times))
-    for other, rival in (("pebble", _kill_pebble), ("loky, shut down", _kill_loky)):
-        results.append(compare(f"the same; {other}", _kill, rival, bar=None, times=times))
+    for other, kill in (("pebble", _kill_pebble), ("loky, shut down", _kill_loky)):
+        results.append(compare(f"the same; {other}", _kill, kill, bar=None, times=times))
     with ProcessPoolExecutor(WORKERS) as mine, _warm_others() as others:
         list(mine.map(time.sleep, [0.5] * WORKERS))
         for other, call in others.items():
@@ -161,7 +161,8 @@ def _kill_pebble() -> float:
     spawn: Any = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, pebble.ProcessPool(STUCK, context=spawn) as pool:
         several = [pool.schedule(_derive_in, args=(folder,)) for _ in range(STUCK)]
-        return _time_to_kill(folder, lambda: [future.cancel() for future in several])
+        cancels: list[Any] = [future.cancel for future in several]
+        return _time_to_kill(folder, lambda: [cancel() for cancel in cancels])
 
 
 def _kill_loky() -> float:

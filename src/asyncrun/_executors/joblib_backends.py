@@ -18,8 +18,9 @@ import pickle
 import sys
 import threading
 from collections import ChainMap
+from concurrent.futures import Future
 from multiprocessing import reduction
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from joblib import _memmapping_reducer as memmapping
 from joblib._parallel_backends import (
@@ -36,7 +37,6 @@ from .thread import ThreadPoolExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
 
     Initializer = tuple[Callable[..., object] | None, tuple[Any, ...]]
     Reducers = Mapping[type, Callable[[Any], Any]]
@@ -66,8 +66,9 @@ class ProcessBackend(LokyBackend):  # type: ignore[misc]
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        options = {"idle_worker_timeout": idle_worker_timeout, **self.backend_kwargs, **options}
-        self._idle_timeout = options.pop("idle_worker_timeout") or IDLE_TIMEOUT
+        options = {**self.backend_kwargs, **options}
+        kept = options.pop("idle_worker_timeout", None)
+        self._idle_timeout = idle_worker_timeout or kept or IDLE_TIMEOUT
         initializer = options.pop("initializer", None), options.pop("initargs", ())
         files = memmapping.TemporaryResourcesManager(
             options.pop("temp_folder", None), context_id=parallel._id
@@ -83,10 +84,14 @@ class ProcessBackend(LokyBackend):  # type: ignore[misc]
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any]) -> Future[Any]:
         """Submit a batch of tasks."""
-        assert self._workers is not None  # noqa: S101 - it is configured
-        future: Future[Any] = self._workers.submit(
-            run_tasks, Tasks(func, self._reducers, self._dumping)
-        )
+        tasks = Tasks(func, self._reducers, self._dumping)
+        future: Future[Any] = Future()
+        try:
+            future = cast("Workers", self._workers).submit(run_tasks, tasks)
+        except (AttributeError, RuntimeError):  # aborted, in this moment
+            if not self.parallel._aborting:
+                raise
+            future.cancel()
         future.add_done_callback(callback)
         return future
 

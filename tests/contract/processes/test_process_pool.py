@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from asyncrun import ProcessWorkers, Runner, StopSource
+from asyncrun import ProcessWorkers, Runner, SerializationError, StopSource
 from asyncrun._workers.process import pool
 from asyncrun._workers.process.ipc.channels import ProcessChannels, Ready
 from asyncrun._workers.process.ipc.protocol import Code
@@ -338,3 +338,21 @@ async def test_a_ctrl_c_does_not_reach_a_process_that_just_starts(
         assert await runner.run_sync(jobs.square, 3, worker="process") == 9
         mask = partial(signal.pthread_sigmask, signal.SIG_BLOCK, ())
         assert await runner.run_sync(mask, worker="process") == mask()
+
+
+async def test_a_call_that_the_loop_cannot_pickle_is_left_to_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pickle_function, failed = ProcessPool.pickle_function, list[str]()
+
+    def fail_in_the_loop(self: ProcessPool, func: Any, name: str) -> bytes:
+        if threading.current_thread() is threading.main_thread():
+            failed.append(name)
+            raise SerializationError(name, "pickled", "a test says so")
+        return pickle_function(self, func, name)
+
+    async with Runner(max_processes=1) as runner:
+        await runner.run_sync(jobs.square, 2, worker="process")
+        monkeypatch.setattr(ProcessPool, "pickle_function", fail_in_the_loop)
+        assert await runner.run_sync(jobs.square, 3, worker="process") == 9
+    assert failed == ["square"]
