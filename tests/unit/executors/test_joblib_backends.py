@@ -42,6 +42,6 @@ def test_a_worker_uses_the_tracker_of_its_parent(monkeypatch: pytest.MonkeyPatch
     assert tracker._fd is not None
     assert not os.get_inheritable(tracker._fd)
     os.close(tracker._fd)
-    tracker._fd = None
+    monkeypatch.setattr(tracker, "_fd", None)
     begin(None, None, ())  # on Windows
     assert tracker._fd is None
