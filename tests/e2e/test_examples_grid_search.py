@@ -6,14 +6,16 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.worker_programs import all_gone, marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
     from tests.conftest import Child
+
+pytestmark = pytest.mark.exhaustive
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "grid_search.py"
 

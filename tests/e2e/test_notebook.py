@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Child
 
+pytestmark = pytest.mark.exhaustive
+
 INTERRUPTED: Final = 0.5
 """Seconds in which an interrupted cell ends. Then the kernel formats the traceback."""
 

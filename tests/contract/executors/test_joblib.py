@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 numpy: Any = pytest.importorskip("numpy")
 
 OURS = ["asyncrun", "asyncrun-threads"]
-PROCESSES = ["asyncrun", "loky"]
+PROCESSES = ["asyncrun", pytest.param("loky", marks=pytest.mark.exhaustive)]
 
 
 @pytest.fixture(scope="module", autouse=True)
