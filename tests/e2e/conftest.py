@@ -1,26 +1,12 @@
-"""Programs in child processes: what they import, what coverage measures, on which backends."""
+"""Programs in child processes: what they import, and what coverage measures."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROGRAMS
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take for exhaustive what starts a program again, and on a further backend.
-
-    How a process ends depends on the version of Python more than on the backend.
-    """
-    for item in items:
-        if Path(__file__).parent in item.path.parents and isinstance(item, pytest.Function):
-            parameters = item.callspec.params if hasattr(item, "callspec") else {}
-            if parameters.get("backend", "asyncio") != "asyncio":
-                item.add_marker(pytest.mark.exhaustive)
 
 
 @pytest.fixture(autouse=True)
