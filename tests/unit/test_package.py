@@ -180,7 +180,7 @@ def test_importing_it_adds_nothing_heavy_to_what_anyio_imports(
 import json, sys
 import anyio
 before = set(sys.modules)
-import asyncrun
+from asyncrun import Runner, run, run_sync, safe_point, stop_token
 print(json.dumps(sorted(set(sys.modules) - before)))
 """)
     status, output, errors = child.finish()
@@ -190,13 +190,23 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     assert not added & HEAVY
 
 
+def test_importing_the_package_imports_nothing_else(start: Callable[..., Child]) -> None:
+    child = start("""
+import sys, typing
+before = set(sys.modules)
+import asyncrun
+print(*set(sys.modules) - before)
+""")
+    assert child.finish() == (0, "asyncrun\n", "")
+
+
 def test_importing_it_loads_no_backend_and_touches_no_signal(start: Callable[..., Child]) -> None:
     child = start("""
 import signal, sys, threading
 def state():
     return [signal.getsignal(s) for s in signal.valid_signals()], sys.excepthook
 before = state()
-import asyncrun
+from asyncrun import Runner, run, run_sync
 assert state() == before
 assert threading.active_count() == 1
 backends = ("asyncio", "trio", "anyio._backends")
