@@ -85,6 +85,7 @@ class Exchange(Generic[T]):
         call.is_answered = False
         self._call = call
         self._pool = pool
+        self._function = ""  # its name, when it has been pickled
         self._pickled: tuple[bytes, bytes] | None = None
         self._process: Endpoint | None = None
         self._stop_callback: AbstractContextManager[None] = nullcontext()
@@ -122,7 +123,7 @@ class Exchange(Generic[T]):
 
     def finish(self, frame: Response) -> T:
         """Return the result of a response, or raise its error."""
-        result: T = load_response(frame, self._call.function)
+        result: T = load_response(frame, self._function)
         return result
 
     def _start(self) -> Endpoint:
@@ -151,8 +152,9 @@ class Exchange(Generic[T]):
     def _pickle(self) -> tuple[bytes, bytes]:
         call = self._call
         if self._pickled is None:
-            arguments = dumps(call.args, f"an argument of {call.function}()")
-            self._pickled = self._pool.pickle_function(call.func, call.function), arguments
+            function = self._function = call.function
+            arguments = dumps(call.args, f"an argument of {function}()")
+            self._pickled = self._pool.pickle_function(call.func, function), arguments
         return self._pickled
 
     def _send(self, process: Endpoint) -> None:
