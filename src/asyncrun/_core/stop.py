@@ -3,7 +3,7 @@
 Rules of this module (rules 1 to 4):
 
 - Nothing here imports AnyIO, and nothing here runs a thread or polls. What awaits a token in an
-  event loop is put here from above (`until_set`).
+  event loop is put here from above (`until_set`), when a token is first awaited at the latest.
 - No lock is ever waited for while a flag is being set, for `StopSource.stop` may run in a signal
   handler that has interrupted any line of this file, in this very thread. State changes are
   therefore single operations that CPython makes atomic (``dict.setdefault``, setting and
@@ -20,7 +20,8 @@ from __future__ import annotations
 import inspect
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, final
 
 from .checks import is_async
 from .errors import (
@@ -37,8 +38,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-until_set: Callable[[StopToken], Coroutine[Any, Any, None]] = cast("Any", None)
-"""Wait in an event loop, for ``await token``; `_system.eventloop` puts this function here."""
+def _import_until_set(token: StopToken) -> Coroutine[Any, Any, None]:
+    """Import what waits in an event loop, and so AnyIO, and use it from now on."""
+    import_module("asyncrun._system.eventloop")
+    return until_set(token)
+
+
+until_set: Callable[[StopToken], Coroutine[Any, Any, None]] = _import_until_set
+"""Wait in an event loop, for ``await token``; `_system.eventloop` puts its function here."""
 
 
 class StopToken:

@@ -149,7 +149,12 @@ def _run_in_thread(use_streams: Callable[[], None], timeout: float | None) -> No
         thread.join(timeout)
 
 
-@atexit.register
+def install_exit_handler() -> None:
+    """Install the exit handler for processes with calls that are stuck; once."""
+    atexit.unregister(replace_std_streams)
+    atexit.register(replace_std_streams)
+
+
 def replace_std_streams() -> None:
     """Replace the standard streams: finalization then needs no lock that a stuck call may hold.
 

@@ -6,7 +6,7 @@ import resource
 import signal
 import warnings
 
-import asyncrun
+from asyncrun import run
 from limits import limit_memory, used
 
 
@@ -17,7 +17,7 @@ async def main() -> None:
 warnings.simplefilter("error")
 limit_memory(used() + 2**20)
 try:
-    asyncrun.run(main, exit_timeout=1)
+    run(main, exit_timeout=1)
 except RuntimeError as exc:
     print(exc)
 limit_memory(resource.RLIM_INFINITY)  # whatever else runs at the exit, as coverage does, needs some

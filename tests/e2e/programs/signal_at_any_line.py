@@ -24,6 +24,7 @@ backend, folder = sys.argv[1], Path(sys.argv[3])
 signum, part, parts = int(sys.argv[2]), int(sys.argv[4]), int(sys.argv[5])
 own = str(Path(asyncrun.__file__).parent)
 NO_MORE_LINES = 42
+imported = asyncrun.run, asyncrun.Runner, asyncrun.stop_token  # here, not at a line that is traced
 
 # The call listens; how soon its thread gets to where it does depends on what else the machine does.
 asyncrun.StopToken._is_cooperative = lambda self: True  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ import pytest
 
 from asyncrun._executors import at_exit
 from asyncrun._executors.pool import threads as pool_module
+from asyncrun._system import process_exit
 from asyncrun.futures import ThreadPoolExecutor
 
 
@@ -31,4 +32,4 @@ def test_without_a_way_to_come_before_other_exit_handlers_it_is_one_of_them(
     monkeypatch.setattr(atexit, "register", registered.append)
     monkeypatch.delattr(os, "register_at_fork")
     at_exit.install_exit_hook()
-    assert registered == [at_exit._on_interpreter_exit]
+    assert registered == [process_exit.replace_std_streams, at_exit._on_interpreter_exit]

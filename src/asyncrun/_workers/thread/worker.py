@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 import anyio.to_thread
 
 from ..._system.eventloop import NO_LIMIT, cancellation_types, threadsafe_caller
+from ..._system.process_exit import install_exit_handler
 from ..._system.terminal import note_modes
 from ..base import Worker
 from .anyio_patch import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from ..slots import Slots
 
 T = TypeVar("T")
+
+install_exit_handler()
 
 
 @final
