@@ -44,7 +44,7 @@ OWN_FUTURES = ("ProcessPoolExecutor", "ThreadPoolExecutor")
 
 def _public() -> Iterator[tuple[str, object]]:
     """Every public name, and every public name of every public class."""
-    inner = {name: getattr(futures, name) for name in OWN_FUTURES}
+    inner = {name: getattr(futures, name) for name in (*OWN_FUTURES, "install")}
     inner |= {name: getattr(asyncrun.joblib, name) for name in asyncrun.joblib.__all__}
     for name, thing in (
         {name: getattr(asyncrun, name) for name in asyncrun.__all__} | inner
@@ -105,7 +105,7 @@ def test_futures_has_the_whole_namespace_of_the_standard_library(
     for name in concurrent.futures.__all__:
         is_own = getattr(futures, name) is not getattr(concurrent.futures, name)
         assert is_own == (name in OWN_FUTURES)
-    assert all(hasattr(concurrent.futures, name) for name in futures.__all__)
+    assert all(hasattr(concurrent.futures, name) for name in {*futures.__all__} - {"install"})
     with monkeypatch.context() as patch:
         patch.setattr(concurrent.futures, "__all__", ["of_a_later_python"])
         patch.setattr(concurrent.futures, "of_a_later_python", 7, raising=False)
@@ -198,6 +198,23 @@ import asyncrun
 print(*set(sys.modules) - before)
 """)
     assert child.finish() == (0, "asyncrun\n", "")
+
+
+def test_a_token_can_be_awaited_where_nothing_else_was_imported(
+    start: Callable[..., Child],
+) -> None:
+    child = start("""
+import asyncio
+from asyncrun import StopSource
+
+async def main():
+    source = StopSource()
+    asyncio.get_running_loop().call_soon(source.stop)
+    await source.token
+
+asyncio.run(main())
+""")
+    assert child.finish() == (0, "", "")
 
 
 def test_importing_it_loads_no_backend_and_touches_no_signal(start: Callable[..., Child]) -> None:

@@ -182,7 +182,7 @@ def with_line(calls: Iterable[RunningCall]) -> list[tuple[RunningCall, float, st
 
 
 def _line_of(call: RunningCall, frames: dict[int, FrameType]) -> str | None:
-    return _line(frames.get(call.thread)) if location_of(call) is None else None
+    return user_line(frames.get(call.thread)) if location_of(call) is None else None
 
 
 def location_of(call: RunningCall) -> str | None:
@@ -224,7 +224,8 @@ def info_of(call: RunningCall, age: float, where: str | None) -> CallInfo:
     )
 
 
-def _line(frame: FrameType | None) -> str | None:
+def user_line(frame: FrameType | None) -> str | None:
+    """Return ``file:line`` of the innermost frame that is not in the standard library, nor ours."""
     line = None
     while frame is not None and frame.f_code not in _entry_code:
         file = frame.f_code.co_filename

@@ -27,6 +27,7 @@ from .._core.report import report
 from .._system.process_exit import (
     await_repetition,
     exit_by_signal,
+    install_exit_handler,
     is_interactive,
     is_terminal,
     print_stderr,
@@ -67,8 +68,26 @@ def _on_interpreter_exit() -> None:
             _handle(signal.SIG_DFL)
         _stop(pools())
         if is_ours:
-            exit_by_signal(signal.SIGINT, lambda: ["interrupted by SIGINT", *report(all_running())])
+            exit_by_signal(signal.SIGINT, final_lines)
         raise
+
+
+waits: Final[list[Callable[[Callable[[], object]], object]]] = []
+"""Wait for other threads before the process ends; a wait calls its argument now and then."""
+
+reports: Final[list[Callable[[], list[str]]]] = [lambda: report(all_running())]
+"""Return a line for each call that is left running."""
+
+
+def final_lines() -> list[str]:
+    """Return the last lines of a process that is interrupted."""
+    return ["interrupted by SIGINT", *(line for each in reports for line in each())]
+
+
+def stop_pools() -> None:
+    """Stop all pools, and wait for those calls that are likely to end soon."""
+    interpreter_exiting.set()
+    _stop(pools())
 
 
 def _handle(handler: Handler) -> None:
@@ -119,6 +138,8 @@ def _wait(known: list[Pool]) -> None:
                 len(pool.waiting),
             )
     _check_interrupted()
+    for wait in waits:
+        wait(_check_interrupted)
 
 
 def _announce(known: list[Pool]) -> None:
@@ -151,6 +172,7 @@ def _after_fork() -> None:
 
 def install_exit_hook() -> None:
     """Install the hooks that do all this; once."""
+    install_exit_handler()
     # `concurrent.futures` registers there too: it comes before other threads are joined, and before
     # `atexit` handlers, which may need the results. The name is private, but stands since 3.9.
     getattr(threading, "_register_atexit", atexit.register)(_on_interpreter_exit)

@@ -157,7 +157,7 @@ class StoppableExecutor(futures.Executor):
         check_count("buffersize", buffersize)
         self._check_chunksize(chunksize)
         submit = self.submit
-        if type(submit) is not MethodType or submit.__func__ is not _own_submit:
+        if type(submit) is not MethodType or submit.__func__ not in own_submits:
             return Submitted(
                 submit, fn, iterables, timeout=timeout, buffersize=buffersize
             ).results()
@@ -238,7 +238,8 @@ class StoppableExecutor(futures.Executor):
             log_left_behind(self._pool, left, level)
 
 
-_own_submit: Final = StoppableExecutor.submit
+own_submits: Final[set[object]] = {StoppableExecutor.submit}
+"""Implementations of ``submit`` that a map need not go through."""
 
 
 def _close(pool: Pool, _: object) -> None:

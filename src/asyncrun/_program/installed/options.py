@@ -1,0 +1,23 @@
+"""The options of what is put in place."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, final
+
+
+@final
+class Options:
+    """How things are put in place.
+
+    Attributes:
+        grace: Seconds that the end of an executor waits for calls that look whether they are to
+            stop.
+        only: What alone is put in place; None means everything.
+    """
+
+    grace: float = 2.0
+    only: Literal["threads", "processes"] | None = None
+
+
+options: Final = Options()
+"""Those of this process."""
