@@ -77,6 +77,7 @@ def interruptible() -> None:
     for signum, default in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGQUIT, signal.SIG_DFL),
     ):
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, default)

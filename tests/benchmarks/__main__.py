@@ -15,6 +15,7 @@ from .bench_executor import executing
 from .bench_import import importing
 from .bench_interrupt import interrupt
 from .bench_joblib import parallel
+from .bench_launcher import launching
 from .bench_map import mapping
 from .bench_process import processes
 from .bench_process_executor import executing_in_processes
@@ -36,6 +37,7 @@ BENCHMARKS: Final[dict[str, Callable[..., list[Result]]]] = {
     "process": processes,
     "process_executor": executing_in_processes,
     "joblib": parallel,
+    "launcher": launching,
 }
 
 

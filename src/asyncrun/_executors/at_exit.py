@@ -65,15 +65,13 @@ def _on_interpreter_exit() -> None:
             _handle(signal.default_int_handler)
     except KeyboardInterrupt:
         if is_ours:
-            _handle(signal.SIG_DFL)
+            end_interrupted()
         _stop(pools())
-        if is_ours:
-            exit_by_signal(signal.SIGINT, final_lines)
         raise
 
 
-waits: Final[list[Callable[[Callable[[], object]], object]]] = []
-"""Wait for other threads before the process ends; a wait calls its argument now and then."""
+stops: Final[list[Callable[[], object]]] = []
+"""Stop other pools."""
 
 reports: Final[list[Callable[[], list[str]]]] = [lambda: report(all_running())]
 """Return a line for each call that is left running."""
@@ -84,10 +82,22 @@ def final_lines() -> list[str]:
     return ["interrupted by SIGINT", *(line for each in reports for line in each())]
 
 
-def stop_pools() -> None:
-    """Stop all pools, and wait for those calls that are likely to end soon."""
+def stop_begun_before(moment: float) -> None:
+    """Ask calls of pools to stop that have begun before a moment, by `time.monotonic`."""
+    known = pools()
+    for call in all_running():
+        if call.owner in known and call.started < moment:
+            call.token._stop(INTERRUPTED)
+    for pool in known:
+        pool.wake()
+
+
+def end_interrupted() -> None:
+    """Stop all pools, wait for those calls that are likely to end soon, and die by SIGINT."""
     interpreter_exiting.set()
+    _handle(signal.SIG_DFL)
     _stop(pools())
+    exit_by_signal(signal.SIGINT, final_lines)
 
 
 def _handle(handler: Handler) -> None:
@@ -129,7 +139,7 @@ def _wait(known: list[Pool]) -> None:
     _announce(known)
     for pool in known:
         pool.wait(pending=False, check=_check_interrupted)
-        if pool.waiting:
+        if pool.waiting and pool.is_busy():
             import logging  # noqa: PLC0415 - 10 ms, and rarely needed
 
             logging.getLogger("asyncrun").warning(
@@ -138,8 +148,6 @@ def _wait(known: list[Pool]) -> None:
                 len(pool.waiting),
             )
     _check_interrupted()
-    for wait in waits:
-        wait(_check_interrupted)
 
 
 def _announce(known: list[Pool]) -> None:
@@ -155,6 +163,8 @@ def _announce(known: list[Pool]) -> None:
 
 
 def _stop(known: list[Pool]) -> None:
+    for stop in stops:
+        stop()
     for pool in known:
         pool.stop(INTERRUPTED)
     for pool in known:

@@ -6,15 +6,17 @@ Rules of this module:
   process: a line, one for each call that is left running, exit handlers, death by SIGINT.
 - A second Ctrl-C ends the process at once. It is the second one while the main thread handles the
   KeyboardInterrupt of the first, as in a ``finally``, or once the program has come to its end.
-- What the program does with SIGINT itself is left to it.
+- What the program does with SIGINT itself is left to it (see `own_handlers`).
 
     ========= ============================ ==================================================
     state     how it is known              SIGINT
     ========= ============================ ==================================================
     runs      neither of the others        raises KeyboardInterrupt, as Python does
     handles   `is_handling_interrupt`      ends the process at once
-    has ended the kernel's default, or     ends the process at once; if none has come before, it
-              that of `_executors.at_exit` stops what is waited for, and then ends the process
+    has ended `_ended`, or the handler of  stops what is waited for, and ends the process
+              `_executors.at_exit`
+    the same, the kernel's default         ends the process at once
+    again
     ========= ============================ ==================================================
 """
 
@@ -33,7 +35,6 @@ from .._core.report import described
 from .._executors import at_exit
 from .._system.process_exit import (
     await_repetition,
-    exit_by_signal,
     has_default_handler,
     is_interactive,
     is_terminal,
@@ -41,7 +42,7 @@ from .._system.process_exit import (
     print_stderr,
 )
 from .._system.terminal import note_modes, restore_modes
-from . import plain_threads, target
+from . import own_handlers, plain_threads, target
 from .installed import inheriting, offloading
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ _presses: Final[list[float]] = []
 """When each SIGINT came, by `time.monotonic`."""
 
 
+_ended: Final[list[bool]] = []
+"""Is not empty when the program has come to its end."""
+
+
 @final
 class Interrupt:
     """The handler of SIGINT, which raises KeyboardInterrupt with no frame of its own.
@@ -82,6 +87,8 @@ class Interrupt:
         """Note the signal; end the process if it is the second one."""
         if is_handling_interrupt():
             end_at_once(signum)
+        if _ended:  # Python waits for threads
+            at_exit.end_interrupted()
         _presses.append(time.monotonic())
         signal.signal(signum, _ignore)
         await_repetition()
@@ -102,7 +109,8 @@ def take_over(*, reports: bool, exit_timeout: float) -> None:
     """
     _settings.reports = reports
     _settings.exit_timeout = exit_timeout
-    at_exit.waits.append(plain_threads.wait)
+    own_handlers.watch()
+    at_exit.stops.append(inheriting.stop_all)
     offloading.listeners.append(_on_interrupt_of_a_loop)
     if reports:
         at_exit.reports.append(plain_threads.report)
@@ -148,7 +156,11 @@ def run_program(prepare: Callable[[], Callable[[], object]]) -> None:
 
 
 def _note_end() -> None:
-    """Restore the kernel's handling of SIGINT, if one has come before."""
+    """Prepare for the end of the process, now that the program has come to its own."""
+    own_handlers.stop_what_began_before()
+    plain_threads.announce()
+    _ended.append(True)
+    # The next SIGINT is to end the process, if it is not the first.
     if _presses and signal.getsignal(signal.SIGINT) is Interrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -217,13 +229,12 @@ def _end_interrupted(exc: BaseException) -> None:
     """Stop everything, say what is left running, and die by SIGINT."""
     from .._entry.watchdog import Watchdog  # noqa: PLC0415 - rarely needed
 
+    _ended.append(True)
     Watchdog(_settings.exit_timeout).arm(signal.SIGINT)
     if sys.excepthook is not sys.__excepthook__:  # the program's own way
         print_uncaught(exc)
     exc.__traceback__ = exc.__context__ = None  # what its frames hold is not to be kept
-    inheriting.kill_all()
-    at_exit.stop_pools()
-    exit_by_signal(signal.SIGINT, at_exit.final_lines)
+    at_exit.end_interrupted()
 
 
 def _on_quit(_: int, frame: FrameType | None) -> None:
@@ -245,7 +256,7 @@ def _explain(main: int, press: int) -> None:
     time.sleep(PATIENCE)
     found: Any = sys._current_exceptions().get(main)  # noqa: SLF001 - documented
     exc = cast("Any", found[1] if isinstance(found, tuple) else found)  # Python 3.11 has three
-    if len(_presses) == press and _leads_to_interrupt(exc):
+    if len(_presses) == press and not _ended and _leads_to_interrupt(exc):
         where = plain_threads.line_of(sys._current_frames().get(main))  # noqa: SLF001
         waited_for = [*described(all_running()), *plain_threads.described()]
         lines = [f"the program still handles the interrupt, at {where}; Ctrl-C ends it at once"]

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     program = options.module or options.program
     installed_options.grace, installed_options.only = options.grace, options.only
+    installed_options.watches = True
     install()
     interrupts.take_over(reports=options.report, exit_timeout=options.exit_timeout)
     interrupts.run_program(lambda: target.prepare(program, is_module=bool(options.module)))

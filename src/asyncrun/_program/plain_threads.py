@@ -5,7 +5,7 @@ Rule of this module: only what keeps the process from its end is listed, and so 
 
 from __future__ import annotations
 
-import math
+import _thread
 import os
 import threading
 import time
@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Final
 from .._core.registry import NO_LINE, current_frames, user_line
 from .._core.report import function_name
 from .._executors.at_exit import NOTICEABLE
-from .._executors.pool.wakers import LOOK_INTERVAL
 from .._system.process_exit import is_terminal, print_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
 MANAGERS: Final = frozenset({"concurrent.futures.process"})
@@ -33,23 +31,19 @@ def plain_threads() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if not each.daemon and each not in ended]
 
 
-def wait(check: Callable[[], object]) -> None:
-    """Wait until they have ended.
+def announce() -> None:
+    """Start to wait, and to print on a terminal which of them the process then still waits for."""
+    if plain_threads() and is_terminal():
+        with suppress(RuntimeError):  # the system gives no thread
+            _thread.start_new_thread(_announce, ())
 
-    Args:
-        check: Called again and again; it ends the wait if it raises.
-    """
-    deadline = time.monotonic() + NOTICEABLE
-    while threads := plain_threads():
-        threads[0].join(max(0.0, min(LOOK_INTERVAL, deadline - time.monotonic())))
-        check()
-        if time.monotonic() >= deadline:
-            deadline = math.inf
-            lines = described()
-            if lines and is_terminal():
-                count = "1 thread" if len(lines) == 1 else f"{len(lines)} threads"
-                what = f"waiting for {count} to end (the first: {lines[0]})"
-                print_stderr([f"{what}; Ctrl-C ends the program"])
+
+def _announce() -> None:
+    time.sleep(NOTICEABLE)
+    if lines := described():
+        count = "1 thread" if len(lines) == 1 else f"{len(lines)} threads"
+        what = f"waiting for {count} to end (the first: {lines[0]})"
+        print_stderr([f"{what}; Ctrl-C ends the program"])
 
 
 def described() -> list[str]:

@@ -79,6 +79,10 @@ class PseudoTerminal:
             time.sleep(10 * POLL)
         os.write(self._fd, key)
 
+    def send(self, signum: int) -> None:
+        """Send a signal to the program alone."""
+        self._process.send_signal(signum)
+
     def finish(self) -> End:
         """Wait for its end."""
         deadline = time.monotonic() + PATIENCE

@@ -155,3 +155,49 @@ async def main():
 asyncio.run(main())
 """)
     assert child.finish() == (0, "timed out\n", "")
+
+
+UNFINISHED = {
+    "a pool that is not shut down": """
+import concurrent.futures
+POOL = concurrent.futures.ProcessPoolExecutor(1)
+print(POOL.submit(abs, -1).result())
+""",
+    "work of processes": """
+import concurrent.futures, time
+def work():
+    time.sleep(0.2)
+    print(1, flush=True)
+POOL = concurrent.futures.ProcessPoolExecutor(1)
+POOL.submit(work)
+""",
+    "work of threads": """
+import concurrent.futures, time
+POOL = concurrent.futures.ThreadPoolExecutor(1)
+POOL.submit(lambda: (time.sleep(0.2), print(1, flush=True)))
+""",
+    "a plain thread that uses a pool": """
+import concurrent.futures, threading, time
+POOL = concurrent.futures.ThreadPoolExecutor(1)
+begun = threading.Event()
+def call():
+    begun.set()
+    time.sleep(0.2)
+    return 1
+threading.Thread(target=lambda: print(POOL.submit(call).result())).start()
+begun.wait()
+""",
+    "a thread that waits for the main thread": """
+import threading
+threading.Thread(target=lambda: (threading.main_thread().join(), print(1))).start()
+""",
+}
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_what_finishes_under_python_finishes_here(
+    start: Callable[..., Child], tmp_path: Path, case: str
+) -> None:
+    (tmp_path / "program.py").write_text(UNFINISHED[case])
+    code = "from asyncrun._program.launcher import console; console()"
+    assert start(code, "program.py", cwd=tmp_path).finish() == (0, "1\n", "")

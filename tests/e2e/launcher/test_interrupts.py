@@ -213,3 +213,41 @@ except KeyboardInterrupt:
     assert text.count("File ") == 1
     assert ", line 4, in <module>" in text
     assert text.endswith("\nKeyboardInterrupt\n")
+
+
+SERVER: Final = """
+import multiprocessing, signal, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+
+def serve():
+    stopped = threading.Event()
+    signal.signal(signal.SIGINT, lambda signum, frame: stopped.set())
+    pool = ThreadPoolExecutor(1)
+    begun = threading.Event()
+    pool.submit(lambda: (begun.set(), time.sleep(1000)))
+    begun.wait()
+    print("ready", flush=True)
+    stopped.wait()
+    print("stopped", flush=True)
+    sys.exit(3)
+
+if __name__ == "__main__":
+    if not METHOD:
+        serve()
+    signal.signal(signal.SIGINT, lambda signum, frame: None)
+    child = multiprocessing.get_context(METHOD).Process(target=serve)
+    child.start()
+    child.join()
+    sys.exit(child.exitcode)
+"""
+
+
+@pytest.mark.parametrize("method", [None, "fork", "spawn"])
+def test_a_server_that_has_made_up_its_mind_to_go_is_kept_by_no_call(
+    open_terminal: Callable[..., PseudoTerminal], method: str | None
+) -> None:
+    terminal = open_terminal(SERVER.replace("METHOD", repr(method)))
+    terminal.expect("ready")
+    terminal.press(CTRL_C)
+    status, text = terminal.finish()
+    assert (status, text) == (3, "ready\nstopped\n")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
+
+from tests.conftest import PATIENCE, POLL
+from tests.e2e.worker_programs import is_gone
 
 from .pseudo_terminal import CTRL_C
 
@@ -128,6 +133,10 @@ import concurrent.futures
 POOL = concurrent.futures.ProcessPoolExecutor(1)
 POOL.submit(stuck).result()
 """,
+    "forked processes, waited for at the end": """
+import concurrent.futures
+concurrent.futures.ProcessPoolExecutor(1).submit(stuck)
+""",
     "spawned processes": """
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -182,3 +191,38 @@ def test_without_a_report_one_line_is_printed(
     terminal.expect("ready")
     terminal.press(CTRL_C)
     assert terminal.finish().text.splitlines() == ["ready", "asyncrun: interrupted by SIGINT"]
+
+
+PROCESSES: Final = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+def stuck():
+    child = os.fork() or time.sleep(1000)
+    print("pids", os.getpid(), child, "end", flush=True)
+    time.sleep(1000)
+if __name__ == "__main__":
+    context = multiprocessing.get_context({method!r})
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        executor.submit(stuck).result()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel ends a group with its parent")
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_and_what_they_have_started_end_with_a_program_that_is_killed(
+    open_terminal: Callable[..., PseudoTerminal], method: str, signum: int
+) -> None:
+    terminal = open_terminal(PROCESSES.format(method=method))
+    terminal.expect("end")
+    terminal.send(signum)
+    status, text = terminal.finish()
+    assert status == -signum
+    assert text.startswith("pids ")
+    assert text.count("\n") == 1
+    pids = [int(word) for word in text.split() if word.isdigit()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + PATIENCE
+    while not all(map(is_gone, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(POLL)

@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asyncrun._executors import at_exit
-from asyncrun._program import interrupts, plain_threads
+from asyncrun._program import interrupts, own_handlers, plain_threads
 from asyncrun._program.installed import inheriting, offloading
 from asyncrun._system import process_exit
 
@@ -34,13 +35,15 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     lines: list[str] = []
     monkeypatch.setattr(interrupts, "kill_self", kill)
-    monkeypatch.setattr(interrupts, "exit_by_signal", kill)
+    monkeypatch.setattr(at_exit, "end_interrupted", partial(kill, signal.SIGINT))
     monkeypatch.setattr(interrupts, "print_stderr", lines.extend)
     monkeypatch.setattr(interrupts, "is_terminal", lambda: True)
     monkeypatch.setattr(interrupts, "_presses", [])
     monkeypatch.setattr(interrupts, "PATIENCE", 0.01)
     monkeypatch.setattr(process_exit, "PAUSE", 0)
-    monkeypatch.setattr(at_exit, "waits", [])
+    monkeypatch.setattr(at_exit, "stops", [])
+    monkeypatch.setattr(interrupts, "_ended", [])
+    monkeypatch.setattr(own_handlers, "watch", lambda: None)
     monkeypatch.setattr(at_exit, "reports", at_exit.reports[:])
     monkeypatch.setattr(offloading, "listeners", [])
     monkeypatch.setattr(signal, "default_int_handler", signal.default_int_handler)
@@ -204,16 +207,21 @@ def test_the_end_kills_what_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "killpg", send)
     monkeypatch.setattr(os, "kill", send)
 
-    class Pool:
-        def __init__(self) -> None:
-            self._processes: dict[int, None] | None = {4711: None}
+    class Process:
+        def __init__(self, exitcode: int | None) -> None:
+            self.exitcode = exitcode
 
-    pool: Any = Pool()
-    inheriting.pools.add(pool)
-    inheriting.kill_all()
-    inheriting.pools.discard(pool)
-    pool._processes = None
-    inheriting.kill(pool)
+    released = threading.Event()
+    manager = threading.Thread(target=released.wait)
+    ended = threading.Thread()
+    inheriting.register(ended, {4713: Process(None)})
+    inheriting.register(manager, {4711: Process(None), 4712: Process(1)})
+    manager.start()
+    try:
+        assert inheriting.kill_all() == [manager]
+    finally:
+        released.set()
+        manager.join()
     assert sent == [(4711, signal.SIGKILL)] * 2
 
 
@@ -284,32 +292,47 @@ def test_a_plain_thread_is_described_while_it_runs(
     assert not plain_threads.described()
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_wait_for_plain_threads_says_what_it_waits_for(
-    new_threads: None, monkeypatch: pytest.MonkeyPatch, terminal: bool
+def test_an_end_that_waits_for_threads_is_announced(
+    new_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed: list[str] = []
+    started: list[object] = []
     released = threading.Event()
+    monkeypatch.setattr(plain_threads, "NOTICEABLE", 0)
+    monkeypatch.setattr(plain_threads, "is_terminal", lambda: True)
+    monkeypatch.setattr(plain_threads, "print_stderr", printed.extend)
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *args: started.append(args[0]))
+    plain_threads.announce()
+    plain_threads._announce()
+    assert not printed
+    assert not started
     threads = [threading.Thread(target=released.wait) for _ in range(2)]
+    monkeypatch.undo()
     for thread in threads:
         thread.start()
-    monkeypatch.setattr(plain_threads, "NOTICEABLE", 0.01)
-    monkeypatch.setattr(plain_threads, "LOOK_INTERVAL", 0.02)
-    monkeypatch.setattr(plain_threads, "is_terminal", lambda: terminal)
-    monkeypatch.setattr(plain_threads, "print_stderr", printed.extend)
-    looks: list[None] = []
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(plain_threads, "NOTICEABLE", 0)
+            patch.setattr(plain_threads, "plain_threads", lambda: threads)
+            patch.setattr(plain_threads, "is_terminal", lambda: True)
+            patch.setattr(plain_threads, "print_stderr", printed.extend)
+            patch.setattr(_thread, "start_new_thread", lambda *args: args[0]())
+            plain_threads.announce()
+    finally:
+        released.set()
+        for thread in threads:
+            thread.join()
+    assert printed[0].startswith("waiting for 2 threads to end (the first: Thread-")
 
-    def check() -> None:
-        looks.append(None)
-        if len(looks) == 3:
-            released.set()
 
-    plain_threads.wait(check)
-    assert len(printed) == terminal
-    if terminal:
-        assert printed[0].startswith("waiting for 2 threads to end (the first: Thread-")
-    for thread in threads:
-        thread.join()
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_interrupt_after_the_end_of_the_program_ends_the_process(
+    printed: list[str], count: int
+) -> None:
+    take_over()
+    interrupts._ended.extend([True] * count)
+    with pytest.raises(Killed if count else KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_importing_the_main_module_starts_nothing() -> None:

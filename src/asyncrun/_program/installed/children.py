@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..own_handlers import stop_what_began_before
 from .hooks import when_imported
 from .options import options
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def install(in_child: Callable[[float, Any], object]) -> None:
+def install(in_child: Callable[[float, Any, bool], object]) -> None:
     """Put that in place.
 
     Args:
@@ -36,10 +37,10 @@ class Installation:
         in_child: See `install`.
     """
 
-    in_child: Callable[[float, Any], object]
+    in_child: Callable[[float, Any, bool], object]
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        return self.in_child, (options.grace, options.only)
+        return self.in_child, (options.grace, options.only, options.watches)
 
 
 def _tell_spawned(spawn: Any) -> None:
@@ -68,3 +69,5 @@ def _run(run: Callable[[], object]) -> None:
         run()
     except KeyboardInterrupt:
         raise SystemExit(1) from None  # the status is that of any uncaught error
+    finally:
+        stop_what_began_before()

@@ -16,15 +16,32 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from ..._workers.process_group import kill_group_with_parent
+from ..._workers.process_group import KILL_TIMEOUT, kill_group_with_parent
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
-    from concurrent.futures.process import ProcessPoolExecutor
     from multiprocessing.connection import Connection
 
-pools: Final[weakref.WeakSet[ProcessPoolExecutor]] = weakref.WeakSet()
-"""The pools whose workers inherit."""
+Workers = tuple[dict[int, Any], object]
+
+_workers: Final[weakref.WeakKeyDictionary[threading.Thread, Workers]] = weakref.WeakKeyDictionary()
+"""The workers of each pool, by the thread that manages them, and what they live with; a pool may be
+gone before its work."""
+
+# They are the parent's, and so are the locks that it held at the fork.
+getattr(os, "register_at_fork", dict)(after_in_child=_workers.clear)
+
+
+def register(manager: threading.Thread, processes: dict[int, Any], lifeline: object = None) -> None:
+    """Note the workers of a pool.
+
+    Args:
+        manager: The thread that manages them.
+        processes: Each `multiprocessing.Process`, by its id; there may be more of them later.
+        lifeline: The ends of the pipe that `initialize` takes; when it is gone, they are killed.
+    """
+    _workers[manager] = processes, lifeline
 
 
 def initialize(
@@ -56,15 +73,24 @@ def initialize(
         function(*args)
 
 
-def kill(pool: Any) -> None:
-    """Kill the workers of a pool, with all that they have started; from any thread or handler."""
-    for pid in list(pool._processes or ()):  # noqa: SLF001 - until Python 3.14 there is no other way
-        for send in (os.killpg, os.kill):  # it may not lead its group yet
-            with suppress(ProcessLookupError):
-                send(pid, signal.SIGKILL)
+def kill(processes: dict[int, Any]) -> None:
+    """Kill workers, with all that they have started; from any thread or handler."""
+    for pid, process in list(processes.items()):
+        if process.exitcode is None:  # else the id may be another one's by now
+            for send in (os.killpg, os.kill):  # it may not lead its group yet
+                with suppress(ProcessLookupError):
+                    send(pid, signal.SIGKILL)
 
 
-def kill_all() -> None:
-    """Kill the workers of all such pools."""
-    for pool in list(pools):
-        kill(pool)
+def kill_all() -> list[threading.Thread]:
+    """Kill the workers of all pools; return the threads that have managed them."""
+    managers = [each for each in list(_workers) if each.is_alive()]
+    for manager in managers:
+        kill(_workers[manager][0])
+    return managers
+
+
+def stop_all() -> None:
+    """Kill them, and wait for those threads, which meet the exit handlers of `multiprocessing`."""
+    for manager in kill_all():
+        manager.join(KILL_TIMEOUT)

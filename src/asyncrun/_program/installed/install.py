@@ -12,6 +12,7 @@ import concurrent.futures
 import concurrent.futures.thread
 from typing import TYPE_CHECKING, Any
 
+from .. import own_handlers
 from . import children, offloading, threads
 from .hooks import when_imported
 from .options import options
@@ -31,9 +32,11 @@ def install() -> None:
     children.install(install_in_child)
 
 
-def install_in_child(grace: float, only: Any) -> None:
+def install_in_child(grace: float, only: Any, watches: bool) -> None:  # noqa: FBT001
     """Put in place, in a new process, what its parent has in place."""
-    options.grace, options.only = grace, only
+    options.grace, options.only, options.watches = grace, only, watches
+    if watches:
+        own_handlers.watch()
     install()
 
 

@@ -13,10 +13,12 @@ class Options:
         grace: Seconds that the end of an executor waits for calls that look whether they are to
             stop.
         only: What alone is put in place; None means everything.
+        watches: Whether signals are noted that the program handles (see `own_handlers`).
     """
 
     grace: float = 2.0
     only: Literal["threads", "processes"] | None = None
+    watches: bool = False
 
 
 options: Final = Options()

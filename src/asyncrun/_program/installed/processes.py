@@ -60,7 +60,6 @@ class ProcessPoolExecutor(StoppableProcessPoolExecutor, metaclass=Replacement):
         self._lifeline = reader, writer = multiprocessing.Pipe(duplex=False)
         start = (reader, writer if method == "fork" else None, initializer, *initargs)
         replaced.__init__(self, max_workers, mp_context, inheriting.initialize, start, **kwargs)
-        inheriting.pools.add(self)
 
     @property
     def _processes(self) -> Any:
@@ -69,6 +68,11 @@ class ProcessPoolExecutor(StoppableProcessPoolExecutor, metaclass=Replacement):
     @_processes.setter
     def _processes(self, processes: Any) -> None:
         self._inherited = processes
+
+    def _start_executor_manager_thread(self) -> None:
+        super()._start_executor_manager_thread()
+        manager: Any = self._executor_manager_thread
+        inheriting.register(manager, self._inherited, self._lifeline)
 
     def __repr__(self) -> str:
         return object.__repr__(self) if self._inherits else super().__repr__()
@@ -97,7 +101,7 @@ class ProcessPoolExecutor(StoppableProcessPoolExecutor, metaclass=Replacement):
     def stop(self, reason: str | None = None) -> None:
         """Stop what runs, and take no more."""
         if self._inherits:
-            inheriting.kill(self)
+            inheriting.kill(self._inherited or {})
             replaced.shutdown(self, wait=False, cancel_futures=True)
         else:
             super().stop(reason)
@@ -110,7 +114,7 @@ class ProcessPoolExecutor(StoppableProcessPoolExecutor, metaclass=Replacement):
 
     def _abandon(self, error: BaseException) -> None:
         if self._inherits:
-            inheriting.kill(self)
+            inheriting.kill(self._inherited or {})
             replaced.shutdown(self, cancel_futures=True)
         else:
             super()._abandon(error)

@@ -1,0 +1,76 @@
+"""Programs under ``python -m asyncrun`` against the same under ``python``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from .measuring import PYTHON, Result, compare, compiled_modules
+
+LAUNCHER: Final = (PYTHON, "-m", "asyncrun")
+ALLOWED: Final = 0.06
+"""Seconds that a start may take beyond that of ``python``."""
+
+TIMED: Final = """\
+import time
+{imports}
+if __name__ == "__main__":
+    start = time.perf_counter()
+    {body}
+    print(time.perf_counter() - start)
+"""
+PROGRAMS: Final = {
+    "computes": ("", "sum(i * i for i in range(3_000_000))"),
+    "maps in threads": (
+        "from concurrent.futures import ThreadPoolExecutor",
+        "list(ThreadPoolExecutor(4).map(abs, range(20_000)))",
+    ),
+    "maps in forked processes": (
+        "from concurrent.futures import ProcessPoolExecutor",
+        "list(ProcessPoolExecutor(2).map(abs, range(2_000)))",
+    ),
+}
+
+
+def launching(*, quick: bool) -> list[Result]:
+    """Measure the start of a program, and how long three of them run."""
+    times = 5 if quick else 25
+    with compiled_modules() as environment, tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.py"
+        script.touch()
+        ours, plain = (
+            partial(_start, environment, (*command, str(script)))
+            for command in (LAUNCHER, (PYTHON,))
+        )
+        start = compare("start of a program", ours, plain, bar=None, times=times)
+        results = [
+            start,
+            Result("the launcher's part of it; the limit", start.ours - start.rival, ALLOWED, 1.0),
+        ]
+        for name, (imports, body) in PROGRAMS.items():
+            script.write_text(TIMED.format(imports=imports, body=body))
+            ours, plain = (
+                partial(_run, environment, (*command, str(script)))
+                for command in (LAUNCHER, (PYTHON,))
+            )
+            title = f"a program that {name}"
+            results.append(compare(title, ours, plain, bar=1.1, times=max(times // 3, 5)))
+    return results
+
+
+def _start(environment: dict[str, str], command: tuple[str, ...]) -> float:
+    start = time.perf_counter()
+    _, status = os.waitpid(os.posix_spawn(PYTHON, command, environment), 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise RuntimeError(f"{command} failed")
+    return seconds
+
+
+def _run(environment: dict[str, str], command: tuple[str, ...]) -> float:
+    return float(subprocess.check_output(command, env=environment))
