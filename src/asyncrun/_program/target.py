@@ -61,7 +61,8 @@ def prepare(arguments: list[str], *, is_module: bool) -> Callable[[], object]:
         vars(main).update(__file__="<stdin>", __cached__=None)
         code = _compile(sys.stdin.buffer.read(), "<stdin>")
         return partial(exec, code, vars(main))
-    path = os.path.join(Path.cwd(), name)  # noqa: PTH118 - as CPython does, which leaves a "./"
+    # As CPython does, which leaves a "./", and needs no current directory for an absolute path.
+    path = name if os.path.isabs(name) else os.path.join(Path.cwd(), name)  # noqa: PTH117, PTH118
     if get_importer(path) is not None:  # a directory or a zip file
         sys.path.insert(0, path)
         return _module_runner("__main__", alter_argv=False)

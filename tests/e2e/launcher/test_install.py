@@ -27,6 +27,8 @@ from asyncrun import futures
 assert not isinstance(old, futures.ThreadPoolExecutor)
 futures.install()
 New = cf.ThreadPoolExecutor
+futures.install()
+assert cf.ThreadPoolExecutor is New
 assert New is not Old and issubclass(New, (Old, futures.ThreadPoolExecutor))
 from concurrent.futures.thread import ThreadPoolExecutor
 assert ThreadPoolExecutor is New

@@ -233,3 +233,19 @@ def test_a_reader_that_is_gone_gives_the_same_status(programs: Path) -> None:
         codes.append(child.returncode)
         assert b"BrokenPipeError" in errors
     assert codes[0] == codes[1] == 120
+
+
+def test_an_absolute_path_needs_no_current_directory(programs: Path) -> None:
+    script = """
+import os, sys
+os.mkdir("gone")
+os.chdir("gone")
+os.rmdir("../gone")
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+    (programs / "leaves.py").write_text(script)
+    target = [str(programs / "program.py"), "status 3"]
+    plain = run(programs, "leaves.py", *target)
+    ours = run(programs, "leaves.py", str(Path(sys.executable).with_name("asyncrun")), *target)
+    assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
+    assert ours.returncode == 3

@@ -63,6 +63,7 @@ def test_where_trio_handles_no_signal_nothing_is_put_in_place() -> None:
         def install(self, deliver: object, restrict: bool) -> None:
             pass
 
+    offloading._change_trio(SimpleNamespace())  # another Trio
     offloading._change_trio(SimpleNamespace(KIManager=KIManager))
     before = signal.getsignal(signal.SIGINT)
     KIManager().install(None, False)

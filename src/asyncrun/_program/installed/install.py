@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """Put everything in place that `options` allow."""
+    """Put everything in place that `options` allow, once."""
+    if options.is_installed:
+        return
+    options.is_installed = True
     if options.only != "processes":
         _replace(concurrent.futures, threads.ThreadPoolExecutor)
         _replace(concurrent.futures.thread, threads.ThreadPoolExecutor)

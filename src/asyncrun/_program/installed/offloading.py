@@ -59,7 +59,7 @@ def _change_asyncio(runners: Any) -> None:
             """Close the loop, and stop what its default executor runs, after an interrupt."""
             executor: Any = getattr(self._loop, "_default_executor", None)
             stop = getattr(executor, "stop", None)
-            if stop is not None and self._interrupt_count:
+            if stop is not None and getattr(self, "_interrupt_count", None):
                 stop(INTERRUPTED)
             super().close()
 
@@ -72,14 +72,17 @@ def _change_asyncio(runners: Any) -> None:
 def _unshield(backend: Any, loop: Any) -> None:
     import asyncio  # noqa: PLC0415 - it is there
 
-    code: CodeType = backend.AsyncIOBackend.run_sync_in_worker_thread.__func__.__code__
-    for frame in _waiting(code, [task.get_coro() for task in asyncio.all_tasks(loop)]):
-        if (scope := frame.f_locals.get("scope")) is not None:
-            scope.shield = False
+    with suppress(AttributeError):  # another AnyIO
+        code: CodeType = backend.AsyncIOBackend.run_sync_in_worker_thread.__func__.__code__
+        for frame in _waiting(code, [task.get_coro() for task in asyncio.all_tasks(loop)]):
+            if (scope := frame.f_locals.get("scope")) is not None:
+                scope.shield = False
 
 
 def _change_trio(ki: Any) -> None:
-    install_handler = ki.KIManager.install
+    if (manager := getattr(ki, "KIManager", None)) is None:
+        return
+    install_handler = manager.install
 
     def install(self: Any, *args: Any) -> None:
         install_handler(self, *args)
@@ -89,7 +92,7 @@ def _change_trio(ki: Any) -> None:
 
             signal.signal(signal.SIGINT, self.handler)
 
-    ki.KIManager.install = install
+    manager.install = install
 
 
 def _handle_in_trio(

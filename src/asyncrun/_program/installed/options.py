@@ -13,11 +13,13 @@ class Options:
         grace: Seconds that the end of an executor waits for calls that look whether they are to
             stop.
         only: What alone is put in place; None means everything.
+        is_installed: Whether it is in place.
         watches: Whether signals are noted that the program handles (see `own_handlers`).
     """
 
     grace: float = 2.0
     only: Literal["threads", "processes"] | None = None
+    is_installed: bool = False
     watches: bool = False
 
 
