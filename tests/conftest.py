@@ -40,7 +40,7 @@ PROGRAMS = Path(__file__).parent / "e2e" / "programs"
 
 def pytest_xdist_auto_num_workers() -> int:
     """Run more tests at once than there are cores: most of them wait for child processes."""
-    return 3 * (os.cpu_count() or 1)
+    return 2 * (os.cpu_count() or 1)
 
 
 REPEATED = {("tests/contract", "uvloop"), ("tests/e2e", "uvloop"), ("tests/e2e", "trio")}
