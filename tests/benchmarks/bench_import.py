@@ -17,7 +17,7 @@ def importing(*, quick: bool) -> list[Result]:
     """Measure whole processes, and then the same without the start of an interpreter."""
     times = 15 if quick else 60
     with compiled_modules() as environment:
-        sample = partial(time_of, environment)
+        sample = partial(time_of, environment, "-c")
         ours, rival = partial(sample, OURS), partial(sample, BASELINE)
         whole = compare("import of asyncrun's names", ours, rival, bar=1.25, times=times)
         bare = compare("", partial(sample, ""), partial(sample, ""), bar=None, times=times)
@@ -25,13 +25,13 @@ def importing(*, quick: bool) -> list[Result]:
     return [whole, Result(net_of, whole.ours - bare.ours, whole.rival - bare.ours, 1.25)]
 
 
-def time_of(environment: dict[str, str], code: str) -> float:
-    """Return the seconds that an interpreter takes for some code, from its start to its end.
+def time_of(environment: dict[str, str], *arguments: str) -> float:
+    """Return the seconds that an interpreter takes from its start to its end.
 
     Raises:
         RuntimeError: It failed.
     """
-    command = (PYTHON, "-c", code)
+    command = (PYTHON, *arguments)
     start = time.perf_counter()
     _, status = os.waitpid(os.posix_spawn(PYTHON, command, environment), 0)
     seconds = time.perf_counter() - start

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from .bench_import import time_of
 from .measuring import PYTHON, Result, compare, compiled_modules
 
-LAUNCHER: Final = (PYTHON, "-m", "asyncrun")
+LAUNCHER: Final = ("-m", "asyncrun")
 ALLOWED: Final = 0.06
 """Seconds that a start may take beyond that of ``python``."""
 
@@ -44,8 +43,7 @@ def launching(*, quick: bool) -> list[Result]:
         script = Path(folder) / "script.py"
         script.touch()
         ours, plain = (
-            partial(_start, environment, (*command, str(script)))
-            for command in (LAUNCHER, (PYTHON,))
+            partial(time_of, environment, *launcher, str(script)) for launcher in (LAUNCHER, ())
         )
         start = compare("start of a program", ours, plain, bar=None, times=times)
         results = [
@@ -55,22 +53,12 @@ def launching(*, quick: bool) -> list[Result]:
         for name, (imports, body) in PROGRAMS.items():
             script.write_text(TIMED.format(imports=imports, body=body))
             ours, plain = (
-                partial(_run, environment, (*command, str(script)))
-                for command in (LAUNCHER, (PYTHON,))
+                partial(_run, environment, *launcher, str(script)) for launcher in (LAUNCHER, ())
             )
             title = f"a program that {name}"
             results.append(compare(title, ours, plain, bar=1.1, times=max(times // 3, 5)))
     return results
 
 
-def _start(environment: dict[str, str], command: tuple[str, ...]) -> float:
-    start = time.perf_counter()
-    _, status = os.waitpid(os.posix_spawn(PYTHON, command, environment), 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise RuntimeError(f"{command} failed")
-    return seconds
-
-
-def _run(environment: dict[str, str], command: tuple[str, ...]) -> float:
-    return float(subprocess.check_output(command, env=environment))
+def _run(environment: dict[str, str], *arguments: str) -> float:
+    return float(subprocess.check_output([PYTHON, *arguments], env=environment))

@@ -58,18 +58,15 @@ class _Settings:
     """The options of the command line.
 
     Attributes:
-        reports: Whether there is a line for each call.
         exit_timeout: Seconds that an exit may take after a KeyboardInterrupt.
     """
 
-    reports: bool = True
     exit_timeout: float = 0.0
 
 
 _settings: Final = _Settings()
 _presses: Final[list[float]] = []
 """When each SIGINT came, by `time.monotonic`."""
-
 
 _ended: Final[list[bool]] = []
 """Is not empty when the program has come to its end."""
@@ -90,9 +87,10 @@ class Interrupt:
         if _ended:  # Python waits for threads
             at_exit.end_interrupted()
         _presses.append(time.monotonic())
-        signal.signal(signum, _ignore)
-        await_repetition()
-        signal.signal(signum, cls)
+        if signal.getsignal(signum) is cls:  # else a handler of the program's calls this one
+            signal.signal(signum, _ignore)
+            await_repetition()
+            signal.signal(signum, cls)
         _start_explaining()
         return object.__new__(cls)
 
@@ -107,7 +105,6 @@ def take_over(*, reports: bool, exit_timeout: float) -> None:
             SIGQUIT of those that run.
         exit_timeout: Seconds that the exit may take after a KeyboardInterrupt.
     """
-    _settings.reports = reports
     _settings.exit_timeout = exit_timeout
     own_handlers.watch()
     at_exit.stops.append(inheriting.stop_all)
@@ -230,7 +227,8 @@ def _end_interrupted(exc: BaseException) -> None:
     from .._entry.watchdog import Watchdog  # noqa: PLC0415 - rarely needed
 
     _ended.append(True)
-    Watchdog(_settings.exit_timeout).arm(signal.SIGINT)
+    with suppress(RuntimeError):  # the system gives no thread
+        Watchdog(_settings.exit_timeout).arm(signal.SIGINT)
     if sys.excepthook is not sys.__excepthook__:  # the program's own way
         print_uncaught(exc)
     exc.__traceback__ = exc.__context__ = None  # what its frames hold is not to be kept

@@ -52,6 +52,18 @@ def console() -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _make_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(f"unknown option {unknown[0]}")
+    if options.module == []:
+        parser.error("Argument expected for the -m option")
+    if not (options.module or options.program):
+        parser.error("a script, a directory, a zip file, -m with a module, or - is required")
+    return options
+
+
+def _make_parser() -> _Parser:
     parser = _Parser(
         prog="asyncrun",
         usage="%(prog)s [option ...] (-m module | script | directory | zip file | -) [arg ...]",
@@ -60,7 +72,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--exit-timeout",
-        type=_seconds,
+        type=seconds,
         default=EXIT_TIMEOUT,
         metavar="SECONDS",
         help="print all stacks and end the process, if it is still there so long after a "
@@ -68,7 +80,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--grace",
-        type=_seconds,
+        type=seconds,
         default=2.0,
         metavar="SECONDS",
         help="how long the end waits for calls that look whether they are to stop "
@@ -88,14 +100,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="run a module")
     parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        parser.error(f"unknown option {unknown[0]}")
-    if options.module == []:
-        parser.error("Argument expected for the -m option")
-    if not (options.module or options.program):
-        parser.error("a script, a directory, a zip file, -m with a module, or - is required")
-    return options
+    return parser
 
 
 class _Parser(argparse.ArgumentParser):
@@ -106,8 +111,9 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < math.inf:
+def seconds(text: str) -> float:
+    """Return the number of seconds that an option has."""
+    number = float(text)
+    if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"seconds must be 0 or more, was {text}")
-    return seconds
+    return number

@@ -172,6 +172,7 @@ def test_what_is_no_program_is_refused_as_python_refuses_it(programs: Path, case
         ([], "a script, a directory, a zip file, -m with a module, or - is required"),
         (["--grace", "-1", "program.py"], "seconds must be 0 or more, was -1"),
         (["--exit-timeout", "nan", "program.py"], "seconds must be 0 or more, was nan"),
+        (["--grace", "long", "program.py"], "invalid seconds value: 'long'"),
         (["--only", "fibers", "program.py"], "invalid choice: 'fibers'"),
     ],
 )

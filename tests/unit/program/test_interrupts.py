@@ -75,6 +75,17 @@ def test_the_second_interrupt_ends_the_process(printed: list[str]) -> None:
     interrupts._ignore(signal.SIGINT, None)
 
 
+def test_a_handler_of_the_program_that_hands_the_signal_on_stays(printed: list[str]) -> None:
+    def handler(signum: int, frame: Any) -> None:
+        signal.default_int_handler(signum, frame)
+
+    take_over()
+    signal.signal(signal.SIGINT, handler)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_a_group_of_interrupts_is_one(printed: list[str]) -> None:
     group = BaseExceptionGroup("all", [KeyboardInterrupt(), KeyboardInterrupt()])
     assert interrupts.is_interrupt(group)

@@ -25,7 +25,7 @@ replaced: Final = process.ProcessPoolExecutor
 
 
 class ProcessPoolExecutor(StoppableProcessPoolExecutor, metaclass=Replacement):
-    """A `asyncrun.futures.ProcessPoolExecutor` with the constructor of the standard library's.
+    """An `asyncrun.futures.ProcessPoolExecutor` with the constructor of the standard library's.
 
     Args:
         max_workers: As there.

@@ -33,7 +33,7 @@ class Replacement(ABCMeta):
 
 
 class ThreadPoolExecutor(StoppableThreadPoolExecutor, metaclass=Replacement):
-    """A `asyncrun.futures.ThreadPoolExecutor` with the constructor of the standard library's.
+    """An `asyncrun.futures.ThreadPoolExecutor` with the constructor of the standard library's.
 
     Args:
         max_workers: As there.
